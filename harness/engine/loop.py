@@ -10,8 +10,8 @@ item's own prompt, never of its neighbours:
   smaller ones only where the same inputs gave the same bits at both (see :mod:`.probe`);
 - cached prompt tokens are handed from slot to slot only if whole chunks made them.
 
-Fast mode is the same loop with these rules off: any number of rows, and prefixes are shared to the
-token, wherever a chunk ended.
+Fast mode is the same loop with these rules off: prompts are fed along with the decodes of other
+slots, in one KV cache for all; prefixes are shared to the token, wherever a batch ended.
 """
 
 from __future__ import annotations
@@ -27,29 +27,50 @@ import numpy.typing as npt
 
 from harness.engine.runner import Runner
 from harness.engine.sampling import Chain, apply_rules, needs_chain
-from harness.engine.scheduler import best_source, choose_slot, shared_prefix
+from harness.engine.scheduler import best_source, choose_slot, common, shared_prefix
 from harness.engine.sequence import Job, Sequence, Slot
 
 _SHORT_TAIL = 1
 """A last prefill chunk of one token would be computed by other kernels, which split the cache
 among threads; so few tokens go through decodes instead."""
 
+_WORTH_SHARING = 32
+"""Fast mode decodes a prefix ahead of the prompts that share it from so many tokens on."""
+
+_ROW_GROUP = 4
+"""llama.cpp's matrix kernels take rows by fours; two or three left over are done one at a time,
+which takes longer than four together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to run: ``slots`` of which ``parallel`` may hold work, prefill in ``chunk`` tokens.
 
-    ``sizes`` are the rows a decode may have, ascending, the largest being ``slots``; ``align`` is
-    what a shared prefix must be a multiple of: ``chunk`` in exact mode, 1 in fast mode;
+    ``sizes`` are the rows a decode may have in exact mode, ascending, the largest being ``slots``;
+    empty in fast mode, where prompts and decodes share batches of any size up to ``chunk``.
     ``on_device`` lets the device choose where every job is plainly greedy.
     """
 
     slots: int
     parallel: int
     chunk: int
-    align: int
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...] = ()
     on_device: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether prompts are fed along with the decodes of others: fast mode."""
+        return not self.sizes
+
+    @property
+    def align(self) -> int:
+        """What the length of a shared prefix is a multiple of."""
+        return 1 if self.mixed else self.chunk
+
+    @property
+    def kinship(self) -> int:
+        """How many first tokens prompts have in common that are answered one after another."""
+        return min(self.chunk, _WORTH_SHARING) if self.mixed else self.chunk
 
 
 @dataclass(slots=True)
@@ -97,7 +118,7 @@ class Loop:
     ) -> Iterator[Sequence]:
         """Yield each job's sequence as it finishes."""
         queue = deque(jobs)
-        prefixes = {} if self._trimmable else shared_prefix(jobs, self._plan.chunk)
+        prefixes = {} if self._trimmable else shared_prefix(jobs, self._plan.kinship)
         plain = all(not needs_chain(job.sampling) and job.rules is None for job in jobs)
         self._on_device = self._runner.choose_on_device(self._plan.on_device and plain)
         begin, native_before = time.perf_counter(), self._runner.seconds
@@ -106,7 +127,8 @@ class Loop:
                 while queue and (free := [s for s in self._usable if s.sequence is None]):
                     job = queue.popleft()
                     on_start(job)
-                    self._admit(choose_slot(free, job), job, prefixes.get(job.key, 0))
+                    ahead = self._worth_sharing(job, queue)
+                    self._admit(choose_slot(free, job), job, prefixes.get(job.key, 0), ahead)
                 yield from self._step(on_text)
                 self.tally.seconds = time.perf_counter() - begin
                 self.tally.native_seconds = self._runner.seconds - native_before
@@ -117,12 +139,10 @@ class Loop:
     def _busy(self) -> list[Slot]:
         return [slot for slot in self._usable if slot.sequence is not None]
 
-    def _admit(self, slot: Slot, job: Job, prefix: int) -> None:
+    def _admit(self, slot: Slot, job: Job, prefix: int, ahead: int) -> None:
         """Give the slot the job's prompt, all but the tokens that go through decodes."""
         start = self._reuse(slot, job) if self._trimmable else self._from_holder(slot, job, prefix)
-        body = len(job.tokens) - 1
-        if body % self._plan.chunk <= _SHORT_TAIL:
-            body -= body % self._plan.chunk
+        body = self._body(job, start, ahead)
         self._prefill(slot.index, job.tokens[:body], start)
         if self._trimmable:
             slot.cached = job.tokens[: body // self._plan.align * self._plan.align]
@@ -135,6 +155,20 @@ class Loop:
             self._chains[job.key] = Chain(
                 self._runner.model.low, self._vocabulary.size, job.sampling, job.seed, job.tokens
             )
+
+    def _body(self, job: Job, start: int, ahead: int) -> int:
+        """How many prompt tokens are decoded alone, the ``start`` cached ones among them."""
+        if self._plan.mixed:
+            return ahead if ahead >= start + _WORTH_SHARING else start
+        body = len(job.tokens) - 1
+        odd = body % self._plan.chunk
+        return body - odd if odd <= _SHORT_TAIL else body
+
+    def _worth_sharing(self, job: Job, queue: Seq[Job]) -> int:
+        """Fast mode: tokens to decode before the others are admitted that begin like this job."""
+        if not (self._plan.mixed and self._trimmable and queue):
+            return 0
+        return min(common(job.tokens, queue[0].tokens), len(job.tokens) - 1)
 
     def _reuse(self, slot: Slot, job: Job) -> int:
         """Put the longest cached prefix any slot has of this prompt into ``slot``; its length."""
@@ -170,33 +204,57 @@ class Loop:
             start = end
 
     def _step(self, on_text: Callable[[Sequence], None]) -> Iterator[Sequence]:
-        """One decode, then each busy slot's next token."""
-        slots = self._window()
-        self._runner.decode(
-            [slot.pending[0] if slot.sequence else self._dummy for slot in slots],
-            [slot.position for slot in slots],
-            [slot.index for slot in slots],
-            [True] * len(slots),
-        )
-        logits = None if self._on_device else self._runner.logits(len(slots))
-        self.tally.decodes += 1
-        self.tally.rows += len(slots)
-        for row, slot in enumerate(slots):
+        """One decode, then the next token of each busy slot whose prompt is through."""
+        feeds = self._mixture() if self._plan.mixed else [(slot, 1) for slot in self._window()]
+        row = output = -1  # of the batch, of its logits: the last of each slot
+        wanted = self._decode(feeds)
+        logits = None if self._on_device or not wanted else self._runner.logits(wanted)
+        for slot, count in feeds:
+            row += count
+            output += self._is_output(slot, count)
             if slot.sequence is None:
                 self._runner.trim(slot.index, slot.position)
                 continue
             self.tally.busy_rows += 1
-            slot.position += 1
-            slot.pending.pop(0)
+            slot.position += count
+            del slot.pending[:count]
+            if self._plan.mixed:
+                self._remember(slot, slot.sequence.job)
+                self.tally.prefilled += count - 1
             if not slot.pending:
                 if logits is None:
                     self._accept(slot, slot.sequence, self._runner.chosen(row))
                 else:
-                    self._take(slot, slot.sequence, row, logits[row])
+                    self._take(slot, slot.sequence, row, logits[output])
                 if slot.sequence.job.stream:
                     on_text(slot.sequence)
             if slot.sequence.finish is not None:
                 yield self._release(slot)
+
+    def _decode(self, feeds: Seq[tuple[Slot, int]]) -> int:
+        """Decode the next tokens of each slot, a dummy for an idle one; how many logits it made."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        outputs: list[bool] = []
+        for slot, count in feeds:
+            tokens += slot.pending[:count] if slot.sequence else [self._dummy]
+            positions += range(slot.position, slot.position + count)
+            slots += [slot.index] * count
+            outputs += [False] * (count - 1) + [self._is_output(slot, count)]
+        self._runner.decode(tokens, positions, slots, outputs)
+        self.tally.decodes += 1
+        self.tally.rows += len(tokens)
+        return sum(outputs)
+
+    def _is_output(self, slot: Slot, count: int) -> bool:
+        """Whether the last of ``count`` tokens makes logits: in exact mode every one does."""
+        return not self._plan.mixed or count >= len(slot.pending)
+
+    def _remember(self, slot: Slot, job: Job) -> None:
+        """Fast mode: what the slot has decoded of its prompt may be shared at once."""
+        if self._trimmable and len(slot.cached) < len(job.tokens):
+            slot.cached = job.tokens[: slot.position]
 
     def _window(self) -> list[Slot]:
         """Neighbouring slots that include every busy one, as many as an allowed size says."""
@@ -205,6 +263,21 @@ class Loop:
         size = next(size for size in self._plan.sizes if size >= span)
         start = min(busy[0], len(self._slots) - size)
         return self._slots[start : start + size]
+
+    def _mixture(self) -> list[tuple[Slot, int]]:
+        """Fast mode: a row of every busy slot, then more of the prompts, up to a chunk in all."""
+        busy = self._busy()
+        spare = max(0, self._plan.chunk - len(busy))
+        feeds = []
+        for slot in busy:
+            more = min(spare, len(slot.pending) - 1)
+            spare -= more
+            feeds.append((slot, 1 + more))
+        odd = sum(count for _, count in feeds) % _ROW_GROUP
+        idle = [slot for slot in self._slots if slot.sequence is None]
+        if odd > 1 and len(idle) >= _ROW_GROUP - odd:
+            feeds += [(slot, 1) for slot in idle[: _ROW_GROUP - odd]]
+        return feeds
 
     def _take(
         self, slot: Slot, sequence: Sequence, row: int, logits: npt.NDArray[np.float32]

@@ -35,7 +35,9 @@ class OutOfMemory(EngineError):
 class Shape:
     """What a context is made for: ``slots`` sequences of ``room`` tokens each.
 
-    ``outputs`` is the most logit rows of one decode, ``batch`` the most tokens of one.
+    ``outputs`` is the most logit rows of one decode, ``batch`` the most tokens of one. ``unified``
+    puts all sequences into one KV buffer: what they share is there once, and one decode may hold
+    any number of tokens of each.
     """
 
     slots: int
@@ -43,6 +45,7 @@ class Shape:
     batch: int
     outputs: int
     threads: int
+    unified: bool = False
 
 
 class Model:
@@ -141,7 +144,8 @@ class Runner:
     @property
     def room(self) -> int:
         """Tokens one sequence can hold."""
-        return int(self._low.llama_n_ctx_seq(self._context))
+        cells = int(self._low.llama_n_ctx(self._context))
+        return cells // self.shape.slots
 
     def decode(
         self, tokens: Seq[int], positions: Seq[int], slots: Seq[int], outputs: Seq[bool]
@@ -228,9 +232,9 @@ class Runner:
         parameters.n_outputs_max = max(shape.outputs, shape.slots)
         parameters.n_threads = parameters.n_threads_batch = shape.threads
         parameters.flash_attn_type = _FLASH_AUTO
-        # One KV buffer per sequence: what a row computes then never depends on where its
-        # neighbours' tokens lie, and attention does not scan past them.
-        parameters.kv_unified = False
+        # With one KV buffer per sequence what a row computes never depends on where its neighbours'
+        # tokens lie.
+        parameters.kv_unified = shape.unified
         # A sliding-window cache that keeps only the window could not be cut back to a prefix.
         parameters.swa_full = True
         if self.model.n_gpu_layers == 0:

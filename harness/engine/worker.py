@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -121,7 +121,7 @@ class Worker:
         plan, runner = self._room_for(max(job.room for job in jobs))
         loop = Loop(runner, plan)
         for sequence in loop.run(
-            in_order(jobs, plan.chunk),
+            in_order(jobs, plan.kinship),
             on_start=lambda job: self.tell("started", key=job.key),
             on_text=self._stream,
         ):
@@ -233,16 +233,15 @@ class Worker:
                 self._sizes = agreeing_sizes(
                     lambda rows: Runner(self._loaded(), self._shape_of(rows, 256, rows)), slots
                 )
-            counts, align, sizes = self._sizes[::-1], chunk, self._sizes
+            counts, sizes = self._sizes[::-1], self._sizes
         else:
             counts = tuple(slots >> halvings for halvings in range(slots.bit_length()))
-            align, sizes = 1, tuple(range(1, slots + 1))
+            sizes = ()
         return [
             Plan(
                 slots=count,
                 parallel=min(count, settings["parallel"]),
                 chunk=chunk,
-                align=align,
                 sizes=tuple(size for size in sizes if size <= count),
                 on_device=settings["on_device"],
             )
@@ -251,7 +250,7 @@ class Worker:
 
     def _shape(self, plan: Plan, room: int) -> Shape:
         holder = 0 if self._loaded().trimmable else 1
-        return self._shape_of(plan.slots + holder, room, plan.chunk)
+        return replace(self._shape_of(plan.slots + holder, room, plan.chunk), unified=plan.mixed)
 
     def _shape_of(self, slots: int, room: int, batch: int) -> Shape:
         return Shape(
