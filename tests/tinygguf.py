@@ -42,54 +42,45 @@ def write_llama(
     chat_template: str | None = None,
     nan: bool = False,
     metadata: dict[str, object] | None = None,
+    architecture: str = "llama",
 ) -> Path:
-    """A llama-architecture model of random weights; ``nan`` spoils its output layer."""
-    random = np.random.default_rng(seed)
-    writer = gguf.GGUFWriter(str(path), "llama")
-    _describe(writer, context, width, layers, chat_template)
+    """A model of random weights in llama's layout; ``nan`` spoils its output layer.
+
+    Several architectures share that layout, ``llada`` and ``dream`` among them. ``metadata`` is
+    written as given: integers as uint32, truth values as such, anything else as text.
+    """
+    file = _File(path, architecture, seed, np.float16 if half else np.float32)
+    file.describe(context, width, layers, chat_template)
+    writer = file.writer
     writer.add_head_count(heads)
     writer.add_head_count_kv(heads // 2)
     writer.add_feed_forward_length(2 * width)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
-    for key, value in (metadata or {}).items():
-        writer.add_string(key, str(value))
-    kind = np.float16 if half else np.float32
-
-    def matrix(name: str, rows: int, columns: int, gain: float = 1.0) -> None:
-        values = random.standard_normal((rows, columns)) * gain / np.sqrt(columns)
-        writer.add_tensor(name, values.astype(kind))
-
-    def ones(name: str) -> None:
-        writer.add_tensor(name, np.ones(width, dtype=np.float32))
-
-    matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
-    ones("output_norm.weight")
-    output = random.standard_normal((N_VOCAB, width)) * 2.0 * scale / np.sqrt(width)
+    file.note(metadata)
+    file.matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
+    file.constant("output_norm.weight", width)
+    output = file.random.standard_normal((N_VOCAB, width)) * 2.0 * scale / np.sqrt(width)
     output[EOS] *= eos_gain
     if nan:
         output[7] = np.nan
-    writer.add_tensor("output.weight", output.astype(kind))
+    writer.add_tensor("output.weight", output.astype(file.kind))
     for layer in range(layers):
         block = f"blk.{layer}"
-        ones(f"{block}.attn_norm.weight")
-        matrix(f"{block}.attn_q.weight", width, width, 1.5)
-        matrix(f"{block}.attn_k.weight", width // 2, width, 1.5)
-        matrix(f"{block}.attn_v.weight", width // 2, width)
-        matrix(f"{block}.attn_output.weight", width, width)
-        ones(f"{block}.ffn_norm.weight")
-        matrix(f"{block}.ffn_gate.weight", 2 * width, width)
-        matrix(f"{block}.ffn_up.weight", 2 * width, width)
-        matrix(f"{block}.ffn_down.weight", width, 2 * width)
-    return _finish(writer, path)
+        file.constant(f"{block}.attn_norm.weight", width)
+        file.attention(f"{block}.attn", width, width // 2, "output")
+        file.constant(f"{block}.ffn_norm.weight", width)
+        file.matrix(f"{block}.ffn_gate.weight", 2 * width, width)
+        file.feed_forward(block, width)
+    return file.finish()
 
 
 def write_mamba(path: Path, *, seed: int = 0, width: int = 64, layers: int = 2) -> Path:
     """A recurrent model of random weights: its state cannot be cut back to a position."""
-    random = np.random.default_rng(seed)
     inner, state, kernel, rank = 2 * width, 16, 4, max(1, width // 16)
-    writer = gguf.GGUFWriter(str(path), "mamba")
-    _describe(writer, 1 << 20, width, layers, None)
+    file = _File(path, "mamba", seed)
+    file.describe(1 << 20, width, layers, None)
+    writer = file.writer
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -97,54 +88,135 @@ def write_mamba(path: Path, *, seed: int = 0, width: int = 64, layers: int = 2) 
     writer.add_ssm_inner_size(inner)
     writer.add_ssm_state_size(state)
     writer.add_ssm_time_step_rank(rank)
-
-    def matrix(name: str, rows: int, columns: int, gain: float = 1.0) -> None:
-        values = random.standard_normal((rows, columns)) * gain / np.sqrt(columns)
-        writer.add_tensor(name, values.astype(np.float32))
-
-    matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
-    writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
-    matrix("output.weight", N_VOCAB, width, 2.0)
+    file.matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
+    file.constant("output_norm.weight", width)
+    file.matrix("output.weight", N_VOCAB, width, 2.0)
     for layer in range(layers):
         block = f"blk.{layer}"
-        writer.add_tensor(f"{block}.attn_norm.weight", np.ones(width, dtype=np.float32))
-        matrix(f"{block}.ssm_in.weight", 2 * inner, width)
-        matrix(f"{block}.ssm_conv1d.weight", inner, kernel)
-        writer.add_tensor(f"{block}.ssm_conv1d.bias", np.zeros(inner, dtype=np.float32))
-        matrix(f"{block}.ssm_x.weight", rank + 2 * state, inner)
-        matrix(f"{block}.ssm_dt.weight", inner, rank)
-        writer.add_tensor(f"{block}.ssm_dt.bias", np.full(inner, -2.0, dtype=np.float32))
+        file.constant(f"{block}.attn_norm.weight", width)
+        file.matrix(f"{block}.ssm_in.weight", 2 * inner, width)
+        file.matrix(f"{block}.ssm_conv1d.weight", inner, kernel)
+        file.constant(f"{block}.ssm_conv1d.bias", inner, 0.0)
+        file.matrix(f"{block}.ssm_x.weight", rank + 2 * state, inner)
+        file.matrix(f"{block}.ssm_dt.weight", inner, rank)
+        file.constant(f"{block}.ssm_dt.bias", inner, -2.0)
         decay = -np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1))
         writer.add_tensor(f"{block}.ssm_a", decay)
-        writer.add_tensor(f"{block}.ssm_d", np.ones(inner, dtype=np.float32))
-        matrix(f"{block}.ssm_out.weight", width, inner)
-    return _finish(writer, path)
+        file.constant(f"{block}.ssm_d", inner)
+        file.matrix(f"{block}.ssm_out.weight", width, inner)
+    return file.finish()
 
 
-def _describe(
-    writer: gguf.GGUFWriter, context: int, width: int, layers: int, chat_template: str | None
-) -> None:
-    writer.add_name("tiny random model")
-    writer.add_context_length(context)
-    writer.add_embedding_length(width)
-    writer.add_block_count(layers)
-    writer.add_vocab_size(N_VOCAB)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([*byte_tokens(), *SPECIAL])
-    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-    writer.add_token_types([normal] * 256 + [control] * len(SPECIAL))
-    writer.add_token_merges(["Ā ā"])  # two control bytes no text holds: the list may not be empty
-    writer.add_bos_token_id(BOS)
-    writer.add_eos_token_id(EOS)
-    writer.add_add_bos_token(True)
-    if chat_template is not None:
-        writer.add_chat_template(chat_template)
+def write_t5(path: Path, *, seed: int = 0, width: int = 64, encoder_only: bool = False) -> Path:
+    """An encoder-decoder of one block each, or its encoder alone (``t5encoder``)."""
+    heads, buckets = 4, 32
+    file = _File(path, "t5encoder" if encoder_only else "t5", seed)
+    file.describe(4096, width, 1, None)
+    writer = file.writer
+    writer.add_head_count(heads)
+    writer.add_feed_forward_length(2 * width)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_relative_attn_buckets_count(buckets)
+    if not encoder_only:
+        writer.add_decoder_start_token_id(BOS)
+    file.matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
+    for side in ("enc",) if encoder_only else ("enc", "dec"):
+        block = f"{side}.blk.0"
+        file.constant(f"{side}.output_norm.weight", width)
+        file.constant(f"{block}.attn_norm.weight", width)
+        file.attention(f"{block}.attn", width, width, "o")
+        file.matrix(f"{block}.attn_rel_b.weight", buckets, heads)
+        if side == "dec":
+            file.constant(f"{block}.cross_attn_norm.weight", width)
+            file.attention(f"{block}.cross_attn", width, width, "o")
+        file.constant(f"{block}.ffn_norm.weight", width)
+        file.feed_forward(block, width)
+    return file.finish()
 
 
-def _finish(writer: gguf.GGUFWriter, path: Path) -> Path:
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+def write_bert(
+    path: Path, *, seed: int = 0, width: int = 64, metadata: dict[str, object] | None = None
+) -> Path:
+    """An encoder whose output is an embedding, as its ``metadata`` may or may not say."""
+    context = 512
+    file = _File(path, "bert", seed)
+    file.describe(context, width, 1, None)
+    writer = file.writer
+    writer.add_head_count(4)
+    writer.add_feed_forward_length(2 * width)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_token_type_count(2)
+    file.note(metadata)
+    file.matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
+    file.matrix("token_types.weight", 2, width)
+    file.matrix("position_embd.weight", context, width)
+    file.attention("blk.0.attn", width, width, "output")
+    file.feed_forward("blk.0", width)
+    for name in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"):
+        file.constant(f"{name}.weight", width)
+        file.constant(f"{name}.bias", width, 0.0)
+    return file.finish()
+
+
+class _File:
+    """A GGUF file in the making; its weights are drawn in the order they are added."""
+
+    def __init__(
+        self, path: Path, architecture: str, seed: int, kind: type[np.floating] = np.float32
+    ) -> None:
+        self.path, self.kind = path, kind
+        self.random = np.random.default_rng(seed)
+        self.writer = gguf.GGUFWriter(str(path), architecture)
+
+    def matrix(self, name: str, rows: int, columns: int, gain: float = 1.0) -> None:
+        values = self.random.standard_normal((rows, columns)) * gain / np.sqrt(columns)
+        self.writer.add_tensor(name, values.astype(self.kind))
+
+    def constant(self, name: str, size: int, value: float = 1.0) -> None:
+        self.writer.add_tensor(name, np.full(size, value, dtype=np.float32))
+
+    def attention(self, prefix: str, width: int, kv_width: int, out: str) -> None:
+        self.matrix(f"{prefix}_q.weight", width, width, 1.5)
+        self.matrix(f"{prefix}_k.weight", kv_width, width, 1.5)
+        self.matrix(f"{prefix}_v.weight", kv_width, width)
+        self.matrix(f"{prefix}_{out}.weight", width, width)
+
+    def feed_forward(self, block: str, width: int) -> None:
+        self.matrix(f"{block}.ffn_up.weight", 2 * width, width)
+        self.matrix(f"{block}.ffn_down.weight", width, 2 * width)
+
+    def note(self, metadata: dict[str, object] | None) -> None:
+        for key, value in (metadata or {}).items():
+            if isinstance(value, bool):
+                self.writer.add_bool(key, value)
+            elif isinstance(value, int):
+                self.writer.add_uint32(key, value)
+            else:
+                self.writer.add_string(key, str(value))
+
+    def describe(self, context: int, width: int, layers: int, chat_template: str | None) -> None:
+        writer = self.writer
+        writer.add_name("tiny random model")
+        writer.add_context_length(context)
+        writer.add_embedding_length(width)
+        writer.add_block_count(layers)
+        writer.add_vocab_size(N_VOCAB)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_list([*byte_tokens(), *SPECIAL])
+        control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+        writer.add_token_types([normal] * 256 + [control] * len(SPECIAL))
+        # The list may not be empty: two control bytes that no text holds.
+        writer.add_token_merges(["Ā ā"])
+        writer.add_bos_token_id(BOS)
+        writer.add_eos_token_id(EOS)
+        writer.add_add_bos_token(True)
+        if chat_template is not None:
+            writer.add_chat_template(chat_template)
+
+    def finish(self) -> Path:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+        return self.path

@@ -24,6 +24,7 @@ from harness.errors import EngineError, ModelInvalid, UnsupportedModel
 _PAD = 256  # llama.cpp rounds a sequence's cells up to this, and attention's width with it
 _FLASH_AUTO = -1
 _POOLING_NONE = 0
+_POOLED = ("1", "2", "3", "4")  # mean, CLS, last, rank
 _LOGGED_SIZE = re.compile(r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([0-9.]+) MiB")
 
 
@@ -104,16 +105,29 @@ class Model:
         return adapter, scale
 
     def _require_generator(self, name: str) -> None:
-        low = self.low
+        low, kind = self.low, self._metadata("general.architecture")
         reason = ""
-        if low.llama_model_has_encoder(self.handle):
-            reason = "it is an encoder-decoder (or encoder) model"
+        if not low.llama_model_has_decoder(self.handle):
+            reason = "an encoder without a decoder"
+        elif low.llama_model_has_encoder(self.handle):
+            reason = "an encoder-decoder model"
         elif low.llama_model_is_diffusion(self.handle):
-            reason = "it is a diffusion model"
-        elif not low.llama_model_has_decoder(self.handle):
-            reason = "it has no decoder"
+            reason = "a diffusion model"
+        elif self._metadata(f"{kind}.pooling_type") in _POOLED or (
+            self._metadata(f"{kind}.attention.causal") == "false"
+        ):
+            reason = "an embedding or reranking model"
         if reason:
-            raise UnsupportedModel(f"{name} does not generate token after token: {reason}")
+            raise UnsupportedModel(
+                f"{name} does not generate token after token: it is {reason}; "
+                "choose a causal language model"
+            )
+
+    def _metadata(self, key: str) -> str:
+        """What the file says under this key, empty when nothing."""
+        room = ctypes.create_string_buffer(128)
+        self.low.llama_model_meta_val_str(self.handle, key.encode(), room, len(room))
+        return room.value.decode("utf-8", "replace")
 
 
 class Runner:
