@@ -45,11 +45,25 @@ def watch(interactive: bool, quiet: bool) -> Iterator[Watcher]:
             yield _Bar(progress)
 
 
+_EVERY = 30.0  # seconds between two lines of progress in a log
+
+
 class _Lines(Watcher):
-    """One line per model file: what a log wants to keep."""
+    """A line per model file, and one every half minute: what a log wants to keep."""
+
+    def __init__(self) -> None:
+        self._pending = self._answered = 0
+        self._told = time.monotonic()
 
     def model(self, name: str, number: int, models: int, pending: int) -> None:
         print(f"[{number}/{models}] {for_terminal(name)}: {pending} to answer", file=sys.stderr)
+        self._pending, self._answered = pending, 0
+
+    def answered(self, request: Request, generation: Generation) -> None:
+        self._answered += 1
+        if time.monotonic() - self._told >= _EVERY:
+            self._told = time.monotonic()
+            print(f"  {self._answered} of {self._pending} answered", file=sys.stderr)
 
     def finish(self, failed: Sequence[Generation]) -> None:
         if failed:
