@@ -146,14 +146,19 @@ def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
     assert harness("run", "tiny", "--limt", 2, cache=tmp_path).returncode == 2
 
 
-def started(file: Path, out: Path, cache: Path) -> subprocess.Popen[bytes]:
+def started(
+    file: Path, out: Path, cache: Path, limit: int = 60, stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    arguments = ["run", str(file), "--limit", str(limit), "-o", str(out)]
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", str(file), "--limit", "60", "-o", str(out)],
+        [sys.executable, "-m", "harness", *arguments],
         cwd=ROOT,
         env=environment(cache),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would everything it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -167,18 +172,48 @@ def answers_in(cache: Path) -> int:
         return sum(use.answers for use in store.usage())
 
 
-def children_of(pid: int) -> set[int]:
-    """Every process in the session that ``pid`` leads, by /proc."""
-    found = set()
+def processes() -> dict[int, int]:
+    """Every living process and its parent, by /proc."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
             except OSError:
                 continue
-            if int(fields[3]) == pid and fields[0] != "Z":
-                found.add(int(entry.name))
+            if state != "Z":
+                found[int(entry.name)] = int(parent)
     return found
+
+
+def descendants(pid: int) -> set[int]:
+    """What ``pid`` started, and what that started; an engine has a session of its own."""
+    parents = processes()
+    found: set[int] = set()
+    while more := {p for p, parent in parents.items() if parent in found | {pid}} - found:
+        found |= more
+    return found
+
+
+def command_of(pid: int) -> str:
+    """A process's command line, empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def left_behind(started: set[int]) -> set[int]:
+    """Which of these processes still live after a while in which they may end."""
+    deadline = time.monotonic() + 5
+    while (left := started & processes().keys()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def asked_in(said: str) -> int:
+    """How many answers a run had to generate, by its own lines."""
+    return sum(int(line.split()[-3]) for line in said.splitlines() if "to answer" in line)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and kills for real")
@@ -192,19 +227,16 @@ def test_killed_again_and_again_it_resumes_and_ends_with_the_same_answers(
     for attempt in range(6):
         process = started(file, tmp_path / "out", cache)
         time.sleep(random.Random(attempt).uniform(2.0, 9.0))
+        family = descendants(process.pid)
         process.kill()
         process.wait()
         now = answers_in(cache)
         assert now >= stored
         stored = now
-        deadline = time.monotonic() + 5
-        while children_of(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not children_of(process.pid), "a killed run leaves no process behind"
+        assert not left_behind(family), "a killed run leaves no process behind"
     done = harness("run", file, "--limit", 60, "-o", tmp_path / "out", cache=cache)
     assert done.returncode == 0, done.stderr
-    asked = sum(int(line.split()[-3]) for line in done.stderr.splitlines() if "to answer" in line)
-    assert asked == 6 * 60 - stored
+    assert asked_in(done.stderr) == 6 * 60 - stored
     whole = harness(
         "run", file, "--limit", 60, "-o", tmp_path / "whole", cache=tmp_path / "cache-whole"
     )
@@ -212,29 +244,32 @@ def test_killed_again_and_again_it_resumes_and_ends_with_the_same_answers(
     assert texts(tmp_path / "out") == texts(tmp_path / "whole")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process group")
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(file: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", str(file), "-o", str(tmp_path / "out")],
-        cwd=ROOT,
-        env=environment(cache),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        # A shell's background job ignores Ctrl-C, and so would everything it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 60
-    while not answers_in(cache) and time.monotonic() < deadline:
-        time.sleep(0.2)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, signals a process group")
+def test_ctrl_c_ends_the_run_and_its_engine_and_the_same_command_does_only_the_rest(
+    tmp_path: Path,
+) -> None:
+    file, cache, out = tmp_path / "long.yaml", tmp_path / "cache", tmp_path / "out"
+    long = {**EXPERIMENT, "sampling": {"max_tokens": 64}}
+    file.write_text(yaml.safe_dump(long), encoding="utf-8")
+    process = started(file, out, cache, limit=12, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not answers_in(cache) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    family = descendants(process.pid)
+    assert any("harness.engine.worker" in command_of(pid) for pid in family), "it is at work"
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    said = process.communicate(timeout=60)[1].decode("utf-8")
     assert process.returncode == 130
     assert "the same command goes on" in said
     assert "Traceback" not in said
-    assert not children_of(process.pid)
+    assert not left_behind(family)
+    assert not out.exists()
+    stored = answers_in(cache)
+    assert 0 < stored < 6 * 12
+    done = harness("run", file, "--limit", 12, "-o", out, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert asked_in(done.stderr) == 6 * 12 - stored
+    assert len(texts(out)) == 6 * 12
 
 
 def test_the_shipped_experiment_runs_from_any_folder(tmp_path: Path) -> None:
