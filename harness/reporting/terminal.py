@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def summary_table(analysis: Analysis) -> Table:
-    """One row per condition: score, recovered share against raw, how answers end, prompt cost."""
+    """One row per condition: score, recovered share against raw, how answers end, prompt cost.
+
+    Numbers keep their line however narrow the terminal is; a long arm's name is folded.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -23,18 +26,21 @@ def summary_table(analysis: Analysis) -> Table:
         caption=Text(_caption(analysis)),
         title_justify="left",
         caption_justify="left",
+        box=None,
+        pad_edge=False,
     )
-    for name in ("stage", "level", "strategy"):
-        table.add_column(name, no_wrap=True)
-    for name in ("score", "recovered", "eos", "prompt tokens"):
-        table.add_column(name, justify="right")
+    levels = len({item.condition.level for item in analysis.conditions}) > 1
+    table.add_column("arm", overflow="fold", vertical="bottom")
+    if levels:
+        table.add_column("level", no_wrap=True)
+    for name in ("score", "recovered", "eos", "prompt\ntokens"):
+        table.add_column(name, justify="right", no_wrap=True)
     for item in analysis.conditions:
         c = item.condition
         shares = [s for s in analysis.shares if s.wrapper == c and s.control.strategy == "raw"]
         cells = [
-            c.stage,
-            c.level,
-            c.strategy,
+            f"{c.stage} {c.strategy}",
+            *([c.level] if levels else []),
             numbers.rate(item.headline.prompt_strict),
             numbers.rate(shares[0].recovery.share) if shares else "",
             numbers.percent(item.eos_rate, 0),
