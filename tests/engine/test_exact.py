@@ -49,14 +49,14 @@ def mixed(path: Path, count: int, longest: int) -> list[Request]:
     ]
 
 
-def assert_exact(path: Path, requests: list[Request], chunk: int) -> None:
+def assert_exact(path: Path, requests: list[Request], chunk: int, threads: int = 0) -> None:
     expected: dict[str, str] = {}
     for width, parallel in BUSY:
-        settings = EngineSettings(width=width, parallel=parallel, chunk=chunk)
+        settings = EngineSettings(width=width, parallel=parallel, chunk=chunk, threads=threads)
         found = texts_of(path, requests, settings)
         expected = expected or found
         assert found == expected, f"width {width}, {parallel} busy"
-    settings = EngineSettings(chunk=chunk)
+    settings = EngineSettings(chunk=chunk, threads=threads)
     shuffled = random.Random(0).sample(requests, len(requests))
     assert texts_of(path, shuffled, settings) == expected, "another order"
     half = shuffled[: len(shuffled) // 2]
@@ -114,9 +114,11 @@ def test_the_number_of_threads_changes_no_text(tiny: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not FAMILY, reason="the bundled models are not in models/")
+@pytest.mark.parametrize("level", ["F16", *FTYPES])
 @pytest.mark.parametrize("path", FAMILY, ids=lambda path: path.stem)
-def test_texts_of_the_bundled_family_are_the_same(path: Path) -> None:
-    assert_exact(path, mixed(path, 20, 700), chunk=64)
+def test_texts_of_the_bundled_family_are_the_same(path: Path, level: str, tmp_path: Path) -> None:
+    path = path if level == "F16" else quantized(path, level, tmp_path)
+    assert_exact(path, mixed(path, 20, 1500), chunk=64, threads=1)
 
 
 @pytest.mark.real
