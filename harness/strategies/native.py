@@ -10,9 +10,12 @@ from harness.protocols import Tokenizer
 from harness.strategies.compose import Parts
 from harness.templates import ChatMessages, RenderFailed, render_chat_template, render_conversations
 
-FOLDED = "system folded into the user turn: the chat template refuses a system role"
+FOLDED = "system folded into the user turn: the chat template refuses or drops a system role"
 _USER, _SAID, _NEXT, _SYSTEM = "aXquestionXa", "bXanswerXb", "cXnextXc", "dXsystemXd"
 """Stand-ins to find out what a template writes around each turn."""
+_OTHERWISE = (
+    "give the stage another one with `chat_template: FILE`, or use a text strategy such as qa"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,9 @@ class ChatFormat:
     """What was found out about one chat template of one model.
 
     ``takes_system`` is whether a system message reaches the prompt; ``stops`` holds the text that
-    ends an answer where that is not a token which ends generation by itself.
+    ends an answer where that is not a token which ends generation by itself. ``drops_question`` and
+    ``drops_turns`` are whether the template renders a conversation and leaves out what was asked
+    last, or what was said before: a prompt without it would look like an answerable one.
     """
 
     source: str
@@ -28,6 +33,8 @@ class ChatFormat:
     eos_token: str
     takes_system: bool
     stops: tuple[str, ...]
+    drops_question: bool
+    drops_turns: bool
 
     @classmethod
     def probe(cls, source: str, tokenizer: Tokenizer) -> ChatFormat:
@@ -43,16 +50,21 @@ class ChatFormat:
                 return None
 
         user = {"role": "user", "content": _USER}
+        asked = attempt([user], prompt=True)
         folded = attempt([{"role": "system", "content": _SYSTEM}, user], prompt=True)
         said = attempt(
             [user, {"role": "assistant", "content": _SAID}, {"role": "user", "content": _NEXT}]
         )
+        dialogue = said or ""
         return cls(
             source=source,
             bos_token=bos,
             eos_token=eos,
             takes_system=folded is not None and _SYSTEM in folded,
-            stops=_end_markers(said or "", tokenizer),
+            stops=_end_markers(dialogue, tokenizer),
+            # A refusal speaks for itself when the item is rendered; only silence is caught here.
+            drops_question=asked is not None and _USER not in asked,
+            drops_turns=said is not None and not (_USER in said and _SAID in said),
         )
 
     def conversation(self, parts: Parts) -> list[dict[str, str]]:
@@ -72,6 +84,12 @@ class ChatFormat:
 
     def render(self, items: Sequence[tuple[str, Parts]]) -> list[str]:
         """Prompt texts of ``(item id, parts)`` pairs; TemplateError names the item that failed."""
+        for item, parts in items:
+            if lost := self._lost(parts):
+                raise TemplateError(
+                    f"item {item}: the chat template leaves out {lost}, so the model would never "
+                    f"see it; {_OTHERWISE}"
+                )
         try:
             return render_conversations(
                 self.source,
@@ -81,9 +99,13 @@ class ChatFormat:
             )
         except RenderFailed as error:
             raise TemplateError(
-                f"item {items[error.index][0]}: the chat template failed: {error}; give the stage "
-                "another one with `chat_template: FILE`, or use a text strategy such as qa"
+                f"item {items[error.index][0]}: the chat template failed: {error}; {_OTHERWISE}"
             ) from error
+
+    def _lost(self, parts: Parts) -> str | None:
+        if self.drops_question:
+            return "the question"
+        return "earlier turns" if self.drops_turns and len(parts.turns) > 1 else None
 
 
 def require_chat_template(chat_template: str | None) -> str:

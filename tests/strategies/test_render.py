@@ -322,10 +322,11 @@ def test_many_items_render_as_each_alone() -> None:
     assert render_many([], arm, template, FakeTokenizer(), None) == []
 
 
-def test_a_text_that_is_one_of_several_alternatives_is_not_demanded() -> None:
+def test_a_text_that_an_answer_may_do_without_is_not_demanded() -> None:
     for spec in (
         CheckSpec("contains", {"text": ["### A", "B"], "mode": "any"}),
         CheckSpec("starts_with", {"text": ["### A", "B"]}),
+        CheckSpec("keywords:frequency", {"keyword": "### A", "relation": "less than"}),
         CheckSpec("not", {"check": {"id": "contains", "kwargs": {"text": "### A"}}}),
     ):
         assert (
