@@ -115,7 +115,7 @@ def check(
     wanted = [*(files or []), *templates] or [resource_dir("templates")]
     paths = [path for place in wanted for path in _template_files(place)]
     shipped = load_templates().values()
-    problems = check_files(paths, shipped)
+    problems = check_files(list(dict.fromkeys(paths)), shipped)
     for problem in problems:
         typer.echo(for_terminal(f"{problem.path}: {problem.severity}: {problem.message}"))
     errors = sum(problem.severity == "error" for problem in problems)
@@ -165,12 +165,19 @@ def _show_with_model(
     with open_tokenizer(path) as tokenizer:
         source = tokenizer.chat_template
         if chat_template is not None:
-            source = chat_template.read_text(encoding="utf-8")
+            source = _chat_template(chat_template)
         prompt = strategies.render(sample, arm, template, tokenizer, chat_template=source)
         _print_prompt(prompt, template, tokenizer)
         if tokens:
             _print_tokens(prompt, tokenizer)
     typer.echo(_footer(template, prompt))
+
+
+def _chat_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(f"--chat-template {path}: cannot be read as UTF-8: {error}") from error
 
 
 def _print_prompt(prompt: RenderedPrompt, template: Template, tokenizer: Tokenizer) -> None:
@@ -190,8 +197,11 @@ def _print_prompt(prompt: RenderedPrompt, template: Template, tokenizer: Tokeniz
 
 
 def _print_tokens(prompt: RenderedPrompt, tokenizer: Tokenizer) -> None:
+    from harness.strategies import markers
+
+    known = markers(tokenizer)
     for place, token in enumerate(prompt.token_ids):
-        kind = "  control" if token in tokenizer.control_tokens else ""
+        kind = "  control" if token in known else ""
         text = for_terminal(repr(tokenizer.token_text(token)))
         typer.echo(f"{place:>5} {token:>8}  {text}{kind}")
 

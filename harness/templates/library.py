@@ -121,8 +121,9 @@ class Template:
 
     ``system`` is its default system part, ``prefill`` its default opening of the answer,
     ``variables`` the defaults of what the body reads beyond :data:`PROVIDED`, ``uses`` everything
-    the body reads. ``needs`` names what must be supplied: ``chat_template``, or a variable without
-    a default. ``sha256`` covers front matter, body and the example rows in use.
+    the body reads (and a judge, of what is not provided). ``needs`` names what must be supplied:
+    ``chat_template``, or a variable without a default. ``sha256`` covers front matter, body and
+    the example rows in use.
     """
 
     id: str
@@ -193,10 +194,11 @@ def load_template(path: Path) -> Template:
         raise TemplateError(f"{path}: {_explain(error)}") from error
     examples = _read_examples(path, front.examples) if front.examples else ()
     uses = _names(path, body) if front.kind == "text" else frozenset()
-    if front.rerank:
-        uses |= _names(path, front.rerank.judge)
     if front.kind == "text" and "query" not in uses:
         raise TemplateError(f"{path}: the body never uses {{{{ query }}}}")
+    if front.rerank:
+        # What is provided and only the judge reads does not reach the prompt: not a use of it.
+        uses |= _names(path, front.rerank.judge) - PROVIDED
     return Template(
         id=front.id,
         description=front.description.strip(),
@@ -234,7 +236,7 @@ def split_front_matter(path: Path) -> tuple[str, str]:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors write a BOM
     except (OSError, UnicodeDecodeError) as error:
         raise TemplateError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     if len(text) > MAX_SOURCE:
@@ -256,7 +258,7 @@ def _read_examples(path: Path, wanted: Examples) -> tuple[Mapping[str, str], ...
     if not file.is_relative_to(folder):
         raise TemplateError(f"{path}: examples.file {wanted.file!r} leads out of {path.parent}")
     rows = []
-    for number, line in enumerate(_read(file).splitlines(), 1):
+    for number, line in enumerate(_read(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -282,4 +284,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         accepted = FrontMatter.model_fields if len(first["loc"]) == 1 else ()
         return f"unknown key {key!r}" + (f"; accepted: {', '.join(accepted)}" if accepted else "")
+    if first["type"] == "model_type" and len(first["loc"]) == 0:
+        required = [name for name, key in FrontMatter.model_fields.items() if key.is_required()]
+        return f"the front matter is no list of `key: value` lines; required: {', '.join(required)}"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}"

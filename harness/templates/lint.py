@@ -41,7 +41,7 @@ def check_files(paths: Sequence[Path], others: Iterable[Template] = ()) -> list[
         ]
     judged = {template.path.resolve() for template in loaded}
     rest = [template for template in others if template.path.resolve() not in judged]
-    return problems + _twins(loaded, rest)
+    return problems + _taken(loaded, rest) + _twins(loaded, rest)
 
 
 Finding = tuple[Literal["error", "note"], str]
@@ -142,6 +142,37 @@ def _rendering(template: Template) -> Iterable[Finding]:
                 f"stop string {stop!r} opens no part of this template: it fires only if the model "
                 "invents that marker",
             )
+
+
+def _taken(loaded: Sequence[Template], others: Sequence[Template]) -> list[Problem]:
+    """Ids that exist already, and overrides of ids that do not: a run would refuse both."""
+    owners = {template.id: template for template in others}
+    problems = []
+    for template in loaded:
+        earlier = owners.get(template.id)
+        if earlier is not None and template.overrides != template.id:
+            cure = "choose another id"
+            if earlier.path.parent != template.path.parent:
+                cure += f", or write `overrides: {template.id}` to replace it"
+            problems.append(
+                Problem(
+                    template.path,
+                    "error",
+                    f"the id {template.id!r} is taken by {earlier.path}: {cure}",
+                )
+            )
+        elif template.overrides not in (None, template.id) or (
+            earlier is None and template.overrides is not None
+        ):
+            problems.append(
+                Problem(
+                    template.path,
+                    "error",
+                    f"overrides {template.overrides!r}, which is not its own id or does not exist",
+                )
+            )
+        owners.setdefault(template.id, template)
+    return problems
 
 
 def _twins(loaded: Sequence[Template], others: Sequence[Template]) -> list[Problem]:

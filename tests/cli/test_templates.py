@@ -83,6 +83,72 @@ def test_check_fails_on_an_error_and_names_file_and_cure(
     assert main(["template", "check", str(tmp_path)]) == 1
 
 
+def test_check_finds_an_id_that_a_run_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "qa", "Mine: {{ query }}{{ system }}{{ history }}")
+    assert main(["template", "check", str(tmp_path)]) == 1
+    assert f"{path}: error: the id 'qa' is taken by" in capsys.readouterr().out
+    assert main(["template", "list", "--templates", str(tmp_path)]) == 2
+    capsys.readouterr()
+    path.write_text(path.read_text().replace("id: qa\n", "id: qa\noverrides: qa\n"))
+    assert main(["template", "check", str(tmp_path)]) == 0
+    assert main(["template", "list", "--templates", str(tmp_path)]) == 0
+
+
+def test_check_finds_two_files_of_one_id_and_an_override_of_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write(tmp_path, "mine")
+    second = tmp_path / "other.j2"
+    second.write_text(first.read_text().replace("Ask:", "Say:"))
+    lost = write(tmp_path, "lost", "Lost: {{ query }}")
+    lost.write_text(lost.read_text().replace("id: lost\n", "id: lost\noverrides: lost\n"))
+    assert main(["template", "check", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert f"{second}: error: the id 'mine' is taken by {first}: choose another id\n" in out
+    assert f"{lost}: error: overrides 'lost', which is not its own id or does not exist" in out
+
+
+TINY = resource_dir("models") / "tiny-sft-F16.gguf"
+
+
+def test_show_lists_the_bundled_models_tokens_and_its_contract(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--query", "Hi", "--system", "Be kind.", "--model", str(TINY), "--tokens"]
+    assert main(["template", "show", "native", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "<|im_start|>Question: Hi<|im_end|>\n<|im_start|>Answer:\n" in out
+    assert "'<|im_end|>'  control" in out
+    assert "'Question'\n" in out
+    assert "of which BOS 1" in out
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ bos_token * 2 }}{{ messages }}", "begins with 2 BOS tokens"),
+        ("One text for every question.", "leaves out the question"),
+        ("{{ messages[-1].content }}", "leaves out earlier turns"),
+        ("{% for i in range(99999) %}{{ 'a' * 99999 }}{% endfor %}", "more than 4194304"),
+        ("{{ nobody.knows.this }}", "'nobody' is undefined"),
+        ("", "has no chat template"),
+        (b"\xff\xfe", "cannot be read as UTF-8"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_one_line(
+    source: str | bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "chat.jinja"
+    file.write_bytes(source if isinstance(source, bytes) else source.encode())
+    arguments = ["-q", "Go", "--turn", "Hi", "--turn", "Yes?", "--model", str(TINY)]
+    assert main(["template", "show", "native", *arguments, "--chat-template", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
 REAL = Path(__file__).parents[2] / "weights" / "SmolLM2-135M-Instruct-Q4_1.gguf"
 
 
@@ -96,3 +162,12 @@ def test_show_with_a_model_makes_control_tokens_visible_and_counts(
     assert "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant" in out
     assert "'<|im_start|>'  control" in out
     assert "of which BOS 1" in out
+
+
+@pytest.mark.real
+def test_a_line_end_is_no_control_token_to_see(capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(REAL.with_name("gemma-3-270m-Q4_K_M.gguf"))  # its file types "\n" as control
+    assert main(["template", "show", "qa", "-q", "Hi", "--model", model, "--tokens"]) == 0
+    out = capsys.readouterr().out
+    assert r"'\n'" + "\n" in out
+    assert "'<bos>'  control" in out

@@ -91,6 +91,21 @@ def test_line_ends_do_not_change_the_digest(tmp_path: Path) -> None:
     assert load_template(path).sha256 == before.sha256
 
 
+def test_a_byte_order_mark_is_not_part_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    before = load_template(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_template(path).sha256 == before.sha256
+
+
+def test_an_unusual_line_separator_inside_an_example_does_not_end_its_row(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"query": "a\u2028b", "answer": "c"}\n', encoding="utf-8")
+    extra = "examples: {file: rows.jsonl, count: 1}\n"
+    assert load_template(write(tmp_path, "{{ examples }}{{ query }}", extra)).examples == (
+        {"query": "a\u2028b", "answer": "c"},
+    )
+
+
 def test_a_folders_template_is_added(tmp_path: Path) -> None:
     write(tmp_path)
     templates = load_templates([tmp_path])
@@ -142,6 +157,11 @@ def test_an_unknown_strategy_gets_the_nearest_and_all_others() -> None:
         (f"---\n{FRONT}---\nnothing\n", "never uses {{ query }}"),
         (f"---\n{FRONT}---\n{{% if %}}{{{{ query }}}}\n", "line 1"),
         ("---\nid: x\n---\n{{ query }}\n", "description: Field required"),
+        ("---\njust words\n---\n{{ query }}\n", "no list of `key: value` lines; required: id"),
+        (
+            f"---\n{FRONT}rerank: {{n: 2, judge: '{{{{ query }}}} {{answer}}'}}\n---\nnothing\n",
+            "the body never uses {{ query }}",
+        ),
         (f"---\n{FRONT}stops: 3\n---\n{{{{ query }}}}\n", "stops: "),
         (
             f"---\n{FRONT}rerank: {{n: 2, judge: good}}\n---\n{{{{ query }}}}\n",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from harness.templates import RenderFailed, render_chat_template
 
 pytestmark = pytest.mark.slow
 
-VERSION = "0.3.36"
+VERSION = version("llama-cpp-python")
 FOLDER = "vendor/llama.cpp/models/templates/"
 FAMILIES = {
     "Llama 3.1": "meta-llama-Llama-3.1-8B-Instruct",
