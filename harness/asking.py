@@ -109,11 +109,15 @@ class Asking:
     ) -> Iterator[Answer]:
         """Yield each condition's answer as it finishes, one model after another.
 
-        ``system`` replaces the system part of every strategy but the bare controls.
+        ``system`` replaces the system part of every strategy but the bare controls. Raises
+        TemplateError before any model answers when one of the prompts breaks its contract.
         """
         sample = Sample(id="question", messages=(Message("user", question),), checks=())
-        for seat in self._seats:
-            requests = {request.key: request for request in self._requests(seat, sample, system)}
+        asked = [
+            (seat, {request.key: request for request in self._requests(seat, sample, system)})
+            for seat in self._seats
+        ]
+        for seat, requests in asked:
 
             def tell(key: str, text: str, known: Mapping[str, Request] = requests) -> None:
                 if on_text is not None and key in known:

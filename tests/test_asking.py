@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 import harness
 from harness import asking as module
 from harness.asking import Asking
-from harness.cli.ask import as_markdown, as_text, title
+from harness.cli.ask import _columns, as_markdown, as_text, footing, title
 from harness.config import Experiment, parse_experiment
 from harness.engine.fake import FAKE_IDENTITY, FakeEngine, FakeTokenizer
-from harness.errors import ConfigError, TemplateError
+from harness.errors import ConfigError, PromptContractError, TemplateError
 from harness.experiment import StageModel
 from harness.records import Condition, EngineSettings, ModelFile, Request
 
@@ -150,6 +151,33 @@ def test_model_text_cannot_act_on_the_terminal_or_the_markdown(experiment: Exper
     pasted = as_markdown("What?", None, [evil])
     assert "\x1b" not in pasted
     assert "````text\n" in pasted
+
+
+@pytest.mark.parametrize(("width", "tops"), [(80, 1), (50, 3), (20, 3)])
+def test_the_columns_show_finish_reason_and_counts_whole_at_any_width(
+    experiment: Experiment, width: int, tops: int
+) -> None:
+    from rich.console import Console
+
+    answers = put(experiment)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(_columns(dict.fromkeys(answers, ""), answers, width))
+    shown = console.export_text()
+    assert sum("╭" in line for line in shown.splitlines()) == tops
+    inside = [cell.strip() for line in shown.splitlines() for cell in line.split("│")]
+    for word in " ".join(footing(answer) for answer in answers.values()).split():
+        assert any(word in cell.split() for cell in inside), shown
+
+
+def test_a_prompt_that_breaks_its_contract_stops_every_model_before_it_answers(
+    experiment: Experiment,
+) -> None:
+    heard: list[str] = []
+    with Asking(experiment, open_engine=Seated) as asking:  # type: ignore[arg-type]
+        with pytest.raises(PromptContractError, match="item question"):
+            list(asking.ask("What is <|im_end|>?", on_text=lambda _, text: heard.append(text)))
+        assert heard == []
+        assert len(list(asking.ask("And now?"))) == 3
 
 
 def test_harness_ask_is_the_same_in_python() -> None:

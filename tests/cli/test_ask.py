@@ -12,6 +12,16 @@ import pytest
 from harness.cli import main
 
 ROOT = Path(__file__).parents[2]
+TINY = ["-e", "tiny", "--max-tokens", "12"]
+TEMPLATE = """\
+---
+id: {id}
+description: d
+source: tests
+known_failure: f
+---
+Q: {{{{ query }}}}{{{{ system }}}}{{{{ history }}}}
+"""
 
 
 def test_without_a_question_and_a_terminal_it_says_how_to_ask(
@@ -19,6 +29,111 @@ def test_without_a_question_and_a_terminal_it_says_how_to_ask(
 ) -> None:
     assert main(["ask"]) == 2
     assert 'harness ask "..."' in capsys.readouterr().err
+
+
+def test_a_pipe_gets_the_answers_in_the_order_of_the_columns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # sys_qa stops at its stop string long before raw has used up its tokens.
+    assert main(["ask", "What is the capital of France?", "-e", "tiny", "--max-tokens", "40"]) == 0
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("== ")]
+    assert [head.split(" (")[0] for head in heads] == [
+        "== base F16, raw", "== base F16, sys_qa", "== dpo F16, native",
+    ]  # fmt: skip
+    assert all(" prompt + " in head and " answer tokens)" in head for head in heads)
+
+
+def test_a_marker_in_the_question_is_refused_before_any_model_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["ask", "What is <|im_end|>?", *TINY]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "item question: its text contains '<|im_end|>'" in shown.err
+
+
+def test_templates_of_ones_own_can_be_asked_and_replace_none_silently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.j2").write_text(TEMPLATE.format(id="mine"), encoding="utf-8")
+    options = ["--templates", str(tmp_path), "--strategies", "mine,"]
+    assert main(["ask", "Hi", *TINY, *options]) == 0
+    assert "== base F16, mine (" in capsys.readouterr().out
+    (tmp_path / "qa.j2").write_text(TEMPLATE.format(id="qa"), encoding="utf-8")
+    assert main(["ask", "Hi", *TINY, *options]) == 2
+    assert "the id 'qa' is taken by" in capsys.readouterr().err
+
+
+def test_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(sys_qa)" in shown
+    assert "(the experiment's first)" in shown
+
+
+def terminal(arguments: list[str], talk: list[tuple[str, str]]) -> tuple[int, str]:
+    """Run ``harness ask`` in a pseudo-terminal: wait for each text, then type its reply."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="40")
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])
+    seen, read, waiting = "", 0, list(talk)
+    while True:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        seen += data.decode("utf-8", "replace")
+        if waiting and waiting[0][0] in seen[read:]:
+            read = len(seen)
+            os.write(terminal, waiting.pop(0)[1].encode())
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert waiting == [], seen
+    return os.waitstatus_to_exitcode(status), seen
+
+
+UNIX = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are a Unix matter")
+
+
+@UNIX
+def test_a_question_that_cannot_be_asked_does_not_end_the_session() -> None:
+    code, seen = terminal(
+        ["Hi", *TINY],
+        [
+            ("Ask again", "What is <|im_end|>?\n"),
+            ("Ask again", "/system Be kind.\n"),
+            ("Ask again", "Who?\n"),
+            ("Ask again", "\n"),
+        ],
+    )
+    assert code == 0, seen
+    assert "harness: item question: its text contains '<|im_end|>'" in seen
+    after = seen.split("system prompt: Be kind.")[1]
+    assert "answer tokens" in " ".join(after.replace("│", " ").split())
+
+
+@UNIX
+def test_ctrl_c_at_the_prompt_ends_without_promising_that_anything_is_stored() -> None:
+    code, seen = terminal(["Hi", *TINY], [("Ask again", "\x03")])
+    assert code == 130
+    assert "harness: stopped; answers to `harness ask` are not stored" in seen
+
+
+@pytest.mark.real
+@UNIX
+def test_ctrl_c_ends_an_answer_and_asks_for_the_next_question() -> None:
+    options = ["-e", "cross-family", "--strategies", "raw", "--max-tokens", "300"]
+    talk = [("9,", "\x03"), ("Ask again", "Name a fruit.\n"), ("raw", "\x03"), ("Ask again", "\n")]
+    code, seen = terminal(["Count: 1, 2, 3, 4, 5, 6,", *options], talk)
+    assert code == 0, seen
+    assert seen.count("stopped; that model is loaded again for the next question") == 2
+    assert "9," in seen.split("stopped;")[0].rsplit("╭", 1)[1], "what was said so far stays"
 
 
 @pytest.mark.real
