@@ -81,8 +81,7 @@ class Model:
         self.vocabulary = Vocabulary(low, self.handle)
         self.n_ctx_train = int(low.llama_model_n_ctx_train(self.handle))
         self.adapter = None if vocab_only or adapter is None else self._load_adapter(*adapter)
-        if not vocab_only:
-            self._require_generator(path.name)
+        self._require_generator(path.name)
 
     @property
     def trimmable(self) -> bool:

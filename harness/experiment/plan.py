@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -176,9 +177,16 @@ class _Prompts:
 
 
 def _vocabulary(model: ModelFile) -> str:
-    """What prompts' token ids depend on: the tokens and the header's tokenizer settings."""
-    settings = {k: str(v) for k, v in model.metadata.items() if k.startswith("tokenizer.")}
+    """What prompts' token ids depend on: the tokens and the header's tokenizer settings.
+
+    And what tells a generator from other models: a file of another kind is opened too, which
+    refuses it before anything is generated.
+    """
+    settings = {k: str(v) for k, v in model.metadata.items() if _TELLING.search(k)}
     return tagged_hash("vocabulary", [model.tokenizer_digest, dict(model.special), settings])
+
+
+_TELLING = re.compile(r"^tokenizer\.|^general\.architecture$|\.(pooling_type|attention\.causal)$")
 
 
 class _Hashable(dict[str, str]):

@@ -90,12 +90,15 @@ def test_the_command_says_so_in_one_line_and_exits_with_2(kind: str, tmp_path: P
     ]
 
 
-def test_a_run_with_a_diffusion_model_ends_with_2_and_leaves_no_report(tmp_path: Path) -> None:
+def test_a_run_whose_last_stage_is_a_diffusion_model_is_refused_before_it_asks_anything(
+    tmp_path: Path,
+) -> None:
     template = {"tokenizer.chat_template": tinygguf.CHATML}
     path = tinygguf.write_llama(tmp_path / "d.gguf", architecture="llada", metadata=template)
+    base = tinygguf.write_llama(tmp_path / "base.gguf")
     experiment = {
         "name": "refused",
-        "stages": {"base": {"model": str(path)}, "dpo": {"model": str(path)}},
+        "stages": {"base": {"model": str(base)}, "dpo": {"model": str(path)}},
         "levels": {"from": "F16", "make": ["Q8_0"]},
         "strategies": {"base": ["raw"], "dpo": ["native"]},
         "suites": ["tiny"],
@@ -109,4 +112,5 @@ def test_a_run_with_a_diffusion_model_ends_with_2_and_leaves_no_report(tmp_path:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "harness: d.gguf does not generate token after token: it is a diffusion" in done.stderr
+    assert "to answer" not in done.stderr
     assert not out.exists()
