@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.protocols import Tokenizer
-    from harness.records import Arm, RenderedPrompt, Sample
+    from harness.records import Arm, LogitRules, RenderedPrompt, Sample
     from harness.templates import Template
 
 group = typer.Typer(
@@ -170,7 +170,9 @@ def _show_with_model(
         _print_prompt(prompt, template, tokenizer)
         if tokens:
             _print_tokens(prompt, tokenizer)
-    typer.echo(_footer(template, prompt))
+        typer.echo(_footer(template, prompt))
+        if prompt.rules:
+            typer.echo(for_terminal(_rules(prompt.rules, tokenizer)))
 
 
 def _chat_template(path: Path) -> str:
@@ -226,11 +228,21 @@ def _footer(template: Template, prompt: RenderedPrompt | None) -> str:
             f"control   {controls}",
             *(f"note      {note}" for note in prompt.notes),
         ]
-        if prompt.rules:
-            lines.append(f"rules     {prompt.rules}")
         if prompt.rerank:
             lines.append(f"rerank    {prompt.rerank.n} answers, judged by: {prompt.rerank.judge!r}")
     return for_terminal("\n".join(lines))
+
+
+def _rules(rules: LogitRules, tokenizer: Tokenizer) -> str:
+    """The logit rules in words, with the tokens they found in this vocabulary."""
+    openers = "  ".join(
+        f"{tokenizer.token_text(token)!r} {bias:+g}" for token, bias in rules.openers
+    )
+    return (
+        f"rules     end of generation +{rules.eos_slope:g} a token, at most +{rules.eos_cap:g}; "
+        f"tokens already used -{rules.used_penalty:g}\n"
+        f"openers   for {rules.opener_tokens} token(s): {openers or 'none'}"
+    )
 
 
 def _plain(text: str) -> str:

@@ -140,7 +140,8 @@ def describe(error: BaseException) -> str:
     words = " ".join(str(error).split())[:500]
     if isinstance(error, jinja2.TemplateSyntaxError):
         return f"line {error.lineno}: {words}"
-    return words if isinstance(error, Refused) else f"{type(error).__name__}: {words}"
+    kind = "out of memory" if isinstance(error, MemoryError) else type(error).__name__
+    return words if isinstance(error, Refused) else f"{kind}: {words}".removesuffix(": ")
 
 
 def say(line: Mapping[str, Any]) -> None:

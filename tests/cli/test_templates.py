@@ -125,6 +125,16 @@ def test_show_lists_the_bundled_models_tokens_and_its_contract(
     assert "of which BOS 1" in out
 
 
+def test_show_tells_the_logit_rules_by_the_tokens_they_act_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["template", "show", "rules", "-q", "Hi", "--model", str(TINY)]) == 0
+    out = capsys.readouterr().out
+    assert "rules     end of generation +0.06 a token, at most +15; tokens already used -1.5" in out
+    assert "openers   for 1 token(s): " in out
+    assert "' I' -4" in out
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

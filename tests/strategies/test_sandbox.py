@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from harness.templates import PINNED_NOW, RenderFailed, render_all, render_chat_template
@@ -66,6 +68,12 @@ def test_a_text_that_would_be_too_long_is_refused_before_it_is_built(
 def test_a_template_cannot_reach_out_of_the_sandbox(source: str) -> None:
     with pytest.raises(RenderFailed):
         chat(source)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_a_template_that_runs_out_of_memory_is_told_so_in_words() -> None:
+    with pytest.raises(RenderFailed, match=r"^out of memory$"):
+        chat("{{ 'a'.ljust(10**10) }}")
 
 
 def test_a_source_that_is_too_long_is_refused() -> None:
