@@ -175,15 +175,24 @@ def _fate(code: int) -> str:
     return f"was ended by signal {-code}"
 
 
+def gist(words: str) -> str:
+    """What a dead child said that tells why it died, in one line; empty when it said nothing.
+
+    Asserts and errors where there are any, else the last lines; never faulthandler's Python stack,
+    which follows the native message that matters.
+    """
+    lines = [line.strip() for line in words.split("Fatal Python error")[0].splitlines()]
+    lines = [line for line in lines if line] or [line.strip() for line in words.splitlines()][:1]
+    telling = [line for line in lines if "ASSERT" in line or "rror" in line]
+    return for_terminal(" / ".join((telling or lines)[-3:])[:600])
+
+
 def _last_words(words: IO[bytes]) -> str:
-    """The last lines the child wrote that say something, for the end of an error message."""
+    """The end of an error message: what the child wrote last, if anything."""
     words.seek(0, os.SEEK_END)
     words.seek(max(0, words.tell() - 8192))
-    text = words.read().decode("utf-8", "replace")
-    # faulthandler's Python stack follows the native message that matters.
-    lines = [line.strip() for line in text.split("Fatal Python error")[0].splitlines()]
-    said = [line for line in lines if line][-3:] or [line.strip() for line in text.splitlines()][:1]
-    return "; its last words: " + for_terminal(" | ".join(said))[:500] if any(said) else ""
+    said = gist(words.read().decode("utf-8", "replace"))
+    return f"; its last words: {said}" if said else ""
 
 
 def _limit(memory: int) -> None:

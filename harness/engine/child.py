@@ -16,7 +16,7 @@ import harness
 import harness.errors
 from harness.engine import wire
 from harness.errors import EngineError, HarnessError
-from harness.sanitize import for_terminal
+from harness.process import gist
 
 WORKER = (sys.executable, "-m", "harness.engine.worker")
 """The command line of the child process."""
@@ -121,7 +121,7 @@ class Child:
         code = self._process.poll()
         self.kill()
         words = self._words.decode("utf-8", "replace")
-        return ChildDied(f"{_how(code)}; its last words: {_gist(words)}")
+        return ChildDied(f"{_how(code)}; its last words: {gist(words) or 'none'}")
 
 
 def _how(code: int | None) -> str:
@@ -131,13 +131,6 @@ def _how(code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return f"the engine's child process was ended by {signal.Signals(-code).name}"
     return f"the engine's child process ended with code {code}"
-
-
-def _gist(words: str) -> str:
-    """The lines that say why: asserts and exceptions before the stack that follows them."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    telling = [line for line in lines if "ASSERT" in line or "Error" in line or "error" in line]
-    return for_terminal(" / ".join((telling or lines)[-3:])[:600]) or "none"
 
 
 def _translated(event: Mapping[str, Any]) -> HarnessError:
