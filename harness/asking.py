@@ -34,9 +34,6 @@ from harness.templates import Template, find_template, load_templates
 RAW = "raw"
 WRAPPER = "sys_qa"
 NATIVE = "native"
-UNTOUCHED = frozenset({"raw", "raw_nl"})
-"""Controls that a system prompt of one's own leaves as they are: they show the bare model."""
-
 OpenEngine = Callable[[Path, str, EngineSettings], Engine]
 OnText = Callable[[Condition, str], None]
 """Called with a condition and the text that was just decoded for it."""
@@ -152,7 +149,7 @@ class Asking:
     def _requests(self, seat: _Seat, sample: Sample, system: str | None) -> Iterator[Request]:
         sampling = self.experiment.sampling.record()
         for number, given in enumerate(seat.arms):
-            own = given if system is None or given.strategy in UNTOUCHED else None
+            own = given if system is None or given.strategy in strategies.UNTOUCHED else None
             arm = own or replace(given, system=system)
             prompt = strategies.render(
                 sample,

@@ -61,7 +61,7 @@ _CONTEXT_DEFAULTS: Mapping[str, object] = {
 }
 
 _DEVICE_KINDS = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accelerator", 4: "meta"}
-_LOG_LEVEL_DEBUG = 4
+_LOG_LEVEL_DEBUG = 1  # ggml.h; llama-cpp-python's own list is of an older order
 _LOG_LEVEL_CONTINUE = 5
 
 _log: deque[str] = deque(maxlen=2000)

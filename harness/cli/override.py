@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.config import Experiment, MadeLevels, StrategyEntry, parse_experiment
 from harness.errors import ConfigError
+from harness.strategies import UNTOUCHED
 
 # What the recovered share R = (W - B) / (I - B) is measured between, whatever is selected.
 _BASE_ANCHOR = "raw"
@@ -52,12 +54,17 @@ def override(
 
 
 def system_text(value: str | None) -> str | None:
-    """``--system``: the text itself, or the content of the file it names."""
+    """``--system``: the text itself, or the content of the file it names.
+
+    Raises ConfigError for what looks like a file's name where there is no such file.
+    """
     if value is None:
         return None
     try:
         path = Path(value)
         if not path.is_file():
+            if path.suffix in {".txt", ".md"} and not re.search(r"\s", value):
+                raise ConfigError(f"--system {value}: there is no such file")
             return value
         return path.read_text(encoding="utf-8").rstrip("\n")
     except OSError:  # too long, or not a name at all: it is the text
@@ -93,11 +100,12 @@ def _strategies(
             for stage, entries in declared.items()
         }
         declared[base] += [StrategyEntry(id=name) for name in wanted if name not in known]
-    updates = {"system": system} if system is not None else {}
-    return {
-        stage: [{**entry.model_dump(mode="json", by_alias=True), **updates} for entry in entries]
-        for stage, entries in declared.items()
-    }
+
+    def written(entry: StrategyEntry) -> dict[str, Any]:
+        own = {} if system is None or entry.id in UNTOUCHED else {"system": system}
+        return {**entry.model_dump(mode="json", by_alias=True), **own}
+
+    return {stage: [written(entry) for entry in entries] for stage, entries in declared.items()}
 
 
 def _contrasts(data: dict[str, Any], experiment: Experiment) -> list[Any]:

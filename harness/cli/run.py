@@ -42,7 +42,9 @@ def run(
     ),
     max_tokens: int = typer.Option(None, "--max-tokens", min=1, help="Tokens per answer at most."),
     system: str = typer.Option(
-        None, "--system", help="A text, or a file of it, as every strategy's system part."
+        None,
+        "--system",
+        help="A text, or a file of it, as the system part of every strategy but raw and raw_nl.",
     ),
     templates: list[Path] = typer.Option(
         [], "--templates", exists=True, file_okay=False, help="Folder of your own templates."
@@ -177,7 +179,8 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
         cell = request.condition
         row = rows.setdefault((cell.stage, cell.level, cell.strategy), [0, 0, 0])
         row[0] += 1
-        row[1] += len(request.prompt.token_ids)
+        drawn = request.prompt.rerank.n if request.prompt.rerank else 1
+        row[1] += len(request.prompt.token_ids) * drawn
         row[2] += request.key in stored
     for cell_names, (prompts, tokens, known) in rows.items():
         todo = str(prompts - known)
@@ -189,6 +192,10 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
         f"{totals[0]} prompts, {totals[1]} prompt tokens, at most {budget} new tokens each; "
         f"{totals[2]} answered already; {len(planned.skipped)} items left out as inexpressible"
     )
+    if any(request.prompt.rerank for request in planned.all_requests()):
+        typer.echo(
+            "note: an arm that draws several answers also has them judged, which is not counted"
+        )
     for note in prepared.notes:
         typer.echo(f"note: {note}")
 

@@ -270,13 +270,14 @@ class Engine:
         )
 
     def _require_room(self, request: Request, job: Job) -> None:
-        limit = self.settings.n_ctx or int(self._loaded["n_ctx_train"])
+        trained = int(self._loaded["n_ctx_train"])
+        limit = self.settings.n_ctx or trained
         if job.room > limit:
+            more = f", or raise engine.n_ctx (the model knows {trained})" if limit < trained else ""
             raise ContextOverflow(
                 f"sample {request.sample_id} ({request.condition}) needs {len(job.tokens)} prompt "
                 f"+ {job.room - len(job.tokens)} generated tokens, the context holds {limit}; "
-                "shorten the prompt, lower sampling.max_tokens, or raise engine.n_ctx up to "
-                f"{self._loaded['n_ctx_train']}"
+                f"shorten the prompt or lower sampling.max_tokens{more}"
             )
         worst = max(job.tokens)
         if min(job.tokens) < 0 or worst >= self._loaded["n_vocab"]:

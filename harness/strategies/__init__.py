@@ -32,6 +32,7 @@ from harness.strategies.native import FOLDED, ChatFormat, require_chat_template,
 from harness.templates import MAX_DRAWS, RenderFailed, Template, render_all
 
 __all__ = [
+    "UNTOUCHED",
     "check_variables",
     "demanded_stop",
     "demanded_texts",
@@ -43,6 +44,9 @@ __all__ = [
     "required_variables",
     "special_pair",
 ]
+
+UNTOUCHED = frozenset({"raw", "raw_nl"})
+"""Controls that a system prompt for all strategies leaves as they are: they show the bare model."""
 
 BOS_ADDED = "BOS added: the model asks for one and its chat template writes none"
 EOS_DROPPED = "end-of-text token dropped: the tokenizer appends one to plain text"

@@ -116,6 +116,25 @@ def test_a_dry_run_counts_prompts_and_writes_nothing(file: Path, tmp_path: Path)
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_system_prompt_leaves_the_bare_base_bare(file: Path, tmp_path: Path) -> None:
+    def tokens(*options: object) -> dict[str, int]:
+        """Prompt tokens by strategy, of the first level's rows."""
+        done = harness("run", file, "--limit", 5, "--dry-run", *options, cache=tmp_path)
+        assert done.returncode == 0, done.stderr
+        cells = [line.split("│") for line in done.stdout.splitlines() if "│ F16" in line]
+        return {row[3].strip(): int(row[5]) for row in cells}
+
+    plain, own = tokens(), tokens("--system", "Answer like a pirate, in one line.")
+    assert own["raw"] == plain["raw"]
+    assert own["qa"] > plain["qa"] and own["native"] > plain["native"]
+
+
+def test_a_mistyped_system_file_is_an_error_not_a_prompt(file: Path, tmp_path: Path) -> None:
+    done = harness("run", file, "--system", "nofile.txt", "--dry-run", cache=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--system nofile.txt: there is no such file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

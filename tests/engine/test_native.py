@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from harness import native
-from harness.errors import EngineError
+from harness.engine import open_tokenizer
+from harness.errors import EngineError, ModelInvalid
 
 
 def test_the_build_and_its_devices_are_known() -> None:
@@ -16,6 +18,13 @@ def test_the_build_and_its_devices_are_known() -> None:
     kinds = {device.kind for device in native.devices()}
     assert "cpu" in kinds
     assert all(device.total_memory >= device.free_memory for device in native.devices())
+
+
+def test_llama_cpps_own_reason_for_a_failure_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("hello", encoding="utf-8")
+    with pytest.raises(ModelInvalid, match="invalid magic characters: 'hell'"):
+        open_tokenizer(path)
 
 
 def test_a_library_of_another_version_is_refused() -> None:
