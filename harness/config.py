@@ -137,7 +137,7 @@ class EngineConfig(_Model):
     mode: Literal["exact", "fast"] = "exact"
     width: int = Field(16, ge=2, le=256)
     parallel: int = Field(16, ge=1, le=256)
-    chunk: int = Field(256, ge=16, le=4096)
+    chunk: int = Field(64, ge=16, le=4096)
     n_ctx: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
     n_gpu_layers: int | Literal["auto"] = 0

@@ -206,15 +206,16 @@ class EngineSettings:
     """How to run the engine.
 
     ``width`` is the rows of every decode in exact mode, ``parallel`` how many of them may hold
-    work, ``chunk`` the prefill chunk in tokens (chunks end at multiples of it), ``n_ctx`` the
-    tokens per sequence (0: what the requests need), ``threads`` 0: physical cores,
-    ``n_gpu_layers`` -1: all.
+    work, ``chunk`` the prefill chunk in tokens: chunks end at multiples of it, and exact mode
+    shares prefixes in whole ones (64 prefills as fast as 256 on a CPU, and shares more).
+    ``n_ctx`` are the tokens per sequence (0: what the requests need), ``threads`` 0: physical
+    cores, ``n_gpu_layers`` -1: all.
     """
 
     mode: Literal["exact", "fast"] = "exact"
     width: int = 16
     parallel: int = 16
-    chunk: int = 256
+    chunk: int = 64
     n_ctx: int = 0
     threads: int = 0
     n_gpu_layers: int = 0

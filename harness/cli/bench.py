@@ -30,7 +30,7 @@ def bench(
     prefix: int = typer.Option(0, "--prefix", min=0, help="Tokens of a prefix they all share."),
     width: int = typer.Option(16, "--width", min=2, help="Rows of every decode in exact mode."),
     parallel: int = typer.Option(16, "--parallel", min=1, help="Slots that may hold work."),
-    chunk: int = typer.Option(256, "--chunk", min=2, help="Prefill chunk in tokens."),
+    chunk: int = typer.Option(64, "--chunk", min=2, help="Prefill chunk in tokens."),
     repeats: int = typer.Option(
         3, "--repeats", min=1, help="Runs of each mode; medians are shown."
     ),

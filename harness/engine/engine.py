@@ -53,7 +53,8 @@ class Engine:
 
     ``memory`` is how many bytes the child may allocate beside the mapped file (what the machine
     has free when None); ``device`` is the number of the one device to use, in ggml's order;
-    ``on_device`` lets the device choose greedy tokens (by default where layers are offloaded);
+    ``on_device`` lets the device choose greedy tokens, ``mixed`` lets fast mode feed prompts along
+    with decodes (both by default where layers are offloaded);
     ``worker`` is the child's command line.
     """
 
@@ -66,6 +67,7 @@ class Engine:
         memory: int | None = None,
         device: int | None = None,
         on_device: bool | None = None,
+        mixed: bool | None = None,
         worker: Sequence[str] = WORKER,
     ) -> None:
         _require_sane(settings)
@@ -77,7 +79,9 @@ class Engine:
         self._worker = worker
         self._memory = memory
         self._device = device
-        self._on_device = self.identity.n_gpu_layers != 0 if on_device is None else on_device
+        offloaded = self.identity.n_gpu_layers != 0
+        self._on_device = offloaded if on_device is None else on_device
+        self._mixed = settings.mode == "fast" and (offloaded if mixed is None else mixed)
         self._child: Child | None = None
         self._loaded: Mapping[str, Any] = {}
         self._start()
@@ -304,6 +308,7 @@ class Engine:
                     limited=self.identity.backend == "CPU",
                     memory=self._memory,
                     on_device=self._on_device,
+                    mixed=self._mixed,
                     mode=settings.mode,
                     width=self.identity.width,
                     parallel=min(settings.parallel, self.identity.width),

@@ -10,8 +10,10 @@ item's own prompt, never of its neighbours:
   smaller ones only where the same inputs gave the same bits at both (see :mod:`.probe`);
 - cached prompt tokens are handed from slot to slot only if whole chunks made them.
 
-Fast mode is the same loop with these rules off: prompts are fed along with the decodes of other
-slots, in one KV cache for all; prefixes are shared to the token, wherever a batch ended.
+Fast mode is the same loop with these rules off: decodes have as many rows as it takes, and prefixes
+are shared to the token. On a GPU it is also mixed: prompts are fed along with the decodes of other
+slots, in one KV cache for all. On a CPU that costs more than it saves: attention there works
+through every slot's cells for every row (measured in benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -34,43 +36,44 @@ _SHORT_TAIL = 1
 """A last prefill chunk of one token would be computed by other kernels, which split the cache
 among threads; so few tokens go through decodes instead."""
 
+_MIXED_BATCH = 512
+"""Rows of a mixed batch at most: llama.cpp's own default for what a device computes at once."""
+
 _WORTH_SHARING = 32
 """Fast mode decodes a prefix ahead of the prompts that share it from so many tokens on."""
-
-_ROW_GROUP = 4
-"""llama.cpp's matrix kernels take rows by fours; two or three left over are done one at a time,
-which takes longer than four together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to run: ``slots`` of which ``parallel`` may hold work, prefill in ``chunk`` tokens.
 
-    ``sizes`` are the rows a decode may have in exact mode, ascending, the largest being ``slots``;
-    empty in fast mode, where prompts and decodes share batches of any size up to ``chunk``.
+    ``sizes`` are the rows a decode may have, ascending, the largest being ``slots``; ``mixed``
+    feeds prompts along with the decodes of others, in batches of up to ``batch`` rows instead.
     ``on_device`` lets the device choose where every job is plainly greedy.
     """
 
     slots: int
     parallel: int
     chunk: int
-    sizes: tuple[int, ...] = ()
+    exact: bool
+    sizes: tuple[int, ...]
+    mixed: bool = False
     on_device: bool = False
 
     @property
-    def mixed(self) -> bool:
-        """Whether prompts are fed along with the decodes of others: fast mode."""
-        return not self.sizes
+    def batch(self) -> int:
+        """The most tokens of one decode."""
+        return max(self.chunk, _MIXED_BATCH) if self.mixed else self.chunk
 
     @property
     def align(self) -> int:
         """What the length of a shared prefix is a multiple of."""
-        return 1 if self.mixed else self.chunk
+        return self.chunk if self.exact else 1
 
     @property
     def kinship(self) -> int:
         """How many first tokens prompts have in common that are answered one after another."""
-        return min(self.chunk, _WORTH_SHARING) if self.mixed else self.chunk
+        return self.chunk if self.exact else min(self.chunk, _WORTH_SHARING)
 
 
 @dataclass(slots=True)
@@ -165,7 +168,7 @@ class Loop:
         return body - odd if odd <= _SHORT_TAIL else body
 
     def _worth_sharing(self, job: Job, queue: Seq[Job]) -> int:
-        """Fast mode: tokens to decode before the others are admitted that begin like this job."""
+        """Tokens to decode alone before mixing in the others that begin like this job."""
         if not (self._plan.mixed and self._trimmable and queue):
             return 0
         return min(common(job.tokens, queue[0].tokens), len(job.tokens) - 1)
@@ -248,11 +251,11 @@ class Loop:
         return sum(outputs)
 
     def _is_output(self, slot: Slot, count: int) -> bool:
-        """Whether the last of ``count`` tokens makes logits: in exact mode every one does."""
+        """Whether the last of ``count`` tokens makes logits: unless mixed, every row does."""
         return not self._plan.mixed or count >= len(slot.pending)
 
     def _remember(self, slot: Slot, job: Job) -> None:
-        """Fast mode: what the slot has decoded of its prompt may be shared at once."""
+        """What a slot has decoded of its prompt among others may be shared at once."""
         if self._trimmable and len(slot.cached) < len(job.tokens):
             slot.cached = job.tokens[: slot.position]
 
@@ -265,18 +268,14 @@ class Loop:
         return self._slots[start : start + size]
 
     def _mixture(self) -> list[tuple[Slot, int]]:
-        """Fast mode: a row of every busy slot, then more of the prompts, up to a chunk in all."""
+        """A row of every busy slot, then more of the prompts, up to a batch in all."""
         busy = self._busy()
-        spare = max(0, self._plan.chunk - len(busy))
+        spare = max(0, self._plan.batch - len(busy))
         feeds = []
         for slot in busy:
             more = min(spare, len(slot.pending) - 1)
             spare -= more
             feeds.append((slot, 1 + more))
-        odd = sum(count for _, count in feeds) % _ROW_GROUP
-        idle = [slot for slot in self._slots if slot.sequence is None]
-        if odd > 1 and len(idle) >= _ROW_GROUP - odd:
-            feeds += [(slot, 1) for slot in idle[: _ROW_GROUP - odd]]
         return feeds
 
     def _take(

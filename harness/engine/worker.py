@@ -236,13 +236,16 @@ class Worker:
             counts, sizes = self._sizes[::-1], self._sizes
         else:
             counts = tuple(slots >> halvings for halvings in range(slots.bit_length()))
-            sizes = ()
+            # llama.cpp's matrix kernels take rows by fours: the odd ones cost more one at a time.
+            sizes = (1, *range(4, slots, 4))
         return [
             Plan(
                 slots=count,
                 parallel=min(count, settings["parallel"]),
                 chunk=chunk,
-                sizes=tuple(size for size in sizes if size <= count),
+                exact=settings["mode"] == "exact",
+                mixed=settings["mixed"],
+                sizes=(*(size for size in sizes if size < count), count),
                 on_device=settings["on_device"],
             )
             for count in counts
@@ -250,7 +253,7 @@ class Worker:
 
     def _shape(self, plan: Plan, room: int) -> Shape:
         holder = 0 if self._loaded().trimmable else 1
-        return replace(self._shape_of(plan.slots + holder, room, plan.chunk), unified=plan.mixed)
+        return replace(self._shape_of(plan.slots + holder, room, plan.batch), unified=plan.mixed)
 
     def _shape_of(self, slots: int, room: int, batch: int) -> Shape:
         return Shape(

@@ -1,4 +1,4 @@
-"""Fast mode: prompts fed along with the decodes of others, in one KV cache."""
+"""Fast mode: decodes of any size, and prompts fed along with them in one KV cache where it pays."""
 
 from __future__ import annotations
 
@@ -15,29 +15,34 @@ from tests.engine.test_exact import mixed
 PREFIX = "The notes below were written by a careful observer, day after day. " * 3
 
 
-def run(path: Path, requests: list[Request], **settings: object) -> dict[str, Generation]:
-    with Engine(path, "x", EngineSettings(threads=1, chunk=64, **settings)) as engine:  # type: ignore[arg-type]
+def run(
+    path: Path, requests: list[Request], settings: EngineSettings, mixed: bool = False
+) -> dict[str, Generation]:
+    with Engine(path, "x", settings, mixed=mixed) as engine:
         return {answer.request_key: answer for answer in engine.generate(requests)}
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mamba"])
+@pytest.mark.parametrize("together", [False, True], ids=["apart", "mixed"])
 @pytest.mark.parametrize("parallel", [1, 3, 16])
 def test_its_texts_are_those_of_exact_mode_but_for_rounding(
-    tmp_path: Path, architecture: str, parallel: int
+    tmp_path: Path, architecture: str, parallel: int, together: bool
 ) -> None:
     write = {"llama": tinygguf.write_llama, "mamba": tinygguf.write_mamba}[architecture]
     path = write(tmp_path / "model.gguf")
     requests = mixed(path, 24, 300)
-    exact = run(path, requests)
-    fast = run(path, requests, mode="fast", parallel=parallel)
+    exact = run(path, requests, EngineSettings(threads=1))
+    settings = EngineSettings(threads=1, mode="fast", parallel=parallel)
+    fast = run(path, requests, settings, together)
     assert fast.keys() == exact.keys()
     assert not [answer.error for answer in fast.values() if answer.error]
     assert sum(fast[key].text != exact[key].text for key in exact) <= 3
 
 
-def test_a_prefix_is_decoded_once_and_shared_to_the_token(tiny: Path) -> None:
-    settings = EngineSettings(threads=1, chunk=64, mode="fast", parallel=4)
-    with Engine(tiny, "x", settings) as engine:
+@pytest.mark.parametrize("together", [False, True], ids=["apart", "mixed"])
+def test_a_prefix_is_decoded_once_and_shared_to_the_token(tiny: Path, together: bool) -> None:
+    settings = EngineSettings(threads=1, mode="fast", parallel=4)
+    with Engine(tiny, "x", settings, mixed=together) as engine:
         # Byte tokens: every prompt is the prefix and two more.
         requests = make_requests(engine.tokenizer, [f"{PREFIX}{n:02d}" for n in range(10, 30)])
         list(engine.generate(requests))
