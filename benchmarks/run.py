@@ -49,6 +49,11 @@ def main() -> None:
     print(f"written: {options.output}")
 
 
+def say(text: str) -> None:
+    """Progress, for whoever waits half an hour."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=WEIGHTS / "gemma-3-270m-Q4_K_M.gguf")
@@ -110,7 +115,7 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
                 timed(engine, warm)
             for rival in rivals:
                 rival.run(warm[:2])
-            for _ in range(options.repeats):
+            for turn in range(1, options.repeats + 1):
                 runs = {}
                 for mode, engine in engines.items():
                     before = cpu_seconds(engine.pid)
@@ -119,12 +124,16 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
                     rates.setdefault(mode, []).append(timing.rate)
                     costs.setdefault(mode, []).append(1000 * spent / timing.tokens)
                     overheads.setdefault(mode, []).append(timing.overhead)
+                    say(f"prefix {prefix}, turn {turn}: {mode} {timing.rate:.1f} tokens/s")
                 for rival in rivals:
                     before = cpu_seconds(rival.pid)
                     seconds, tokens = rival.run(requests)
                     spent = cpu_seconds(rival.pid) - before
                     rates.setdefault(rival.name, []).append(tokens / seconds)
                     costs.setdefault(rival.name, []).append(1000 * spent / tokens)
+                    say(
+                        f"prefix {prefix}, turn {turn}: {rival.name} {tokens / seconds:.1f} tokens/s"
+                    )
         finally:
             for rival in rivals:
                 rival.close()
