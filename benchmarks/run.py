@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import os
 import platform
 import sys
@@ -98,15 +99,20 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
         engines = {
             "exact": stack.enter_context(Engine(options.model, "", exact)),
             "fast": stack.enter_context(Engine(options.model, "", fast)),
-            "fast, mixed": stack.enter_context(Engine(options.model, "", fast, mixed=True)),
         }
-        requests = workload(
+        if prefix:
+            mixed = Engine(options.model, "", fast, mixed=True)
+            engines["fast, mixed"] = stack.enter_context(mixed)
+        # Every turn has prompts of its own: a server that keeps old prompts would not have to read
+        # them a second time, and no user asks the same 64 questions twice.
+        work = functools.partial(
+            workload,
             engines["exact"].tokenizer,
             options.items,
             prefix_tokens=prefix,
             max_tokens=options.max_tokens,
         )
-        warm = requests[: slots // 2]
+        warm = work()[: slots // 2]
         rivals = [OneAtATime(options.model, ROOM, threads)]
         if server := os.environ.get("LLAMA_SERVER"):
             rivals.append(Server(server, options.model, ROOM, slots, threads))
@@ -116,7 +122,7 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
             for rival in rivals:
                 rival.run(warm[:2])
             for turn in range(1, options.repeats + 1):
-                runs = {}
+                runs, requests = {}, work(turn=turn)
                 for mode, engine in engines.items():
                     before = cpu_seconds(engine.pid)
                     runs[mode] = timing = timed(engine, requests)
@@ -131,9 +137,8 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
                     spent = cpu_seconds(rival.pid) - before
                     rates.setdefault(rival.name, []).append(tokens / seconds)
                     costs.setdefault(rival.name, []).append(1000 * spent / tokens)
-                    say(
-                        f"prefix {prefix}, turn {turn}: {rival.name} {tokens / seconds:.1f} tokens/s"
-                    )
+                    rate = rates[rival.name][-1]
+                    say(f"prefix {prefix}, turn {turn}: {rival.name} {rate:.1f} tokens/s")
         finally:
             for rival in rivals:
                 rival.close()
@@ -153,8 +158,8 @@ def table(
         f"## Generated tokens per second, {title}",
         "",
         "CPU seconds are the contestant's process alone, per 1,000 generated tokens; their ratios",
-        "hold on a busy machine too (higher is better, as for the rates). Mixed: prompts fed along",
-        "with decodes in one KV cache, what fast mode does on a GPU.",
+        "hold on a busy machine too (higher is better, as for the rates). Every turn has new prompts.",
+        "Mixed: prompts fed along with decodes in one KV cache, as fast mode does on a GPU.",
         "",
         "| contestant | tokens/s (turns) | × loop | × server "
         "| CPU s (turns) | × loop, CPU | × server, CPU | outside llama.cpp |",

@@ -58,14 +58,20 @@ class Flips:
 
 
 def workload(
-    tokenizer: Tokenizer, items: int, *, prefix_tokens: int = 0, max_tokens: int = 64
+    tokenizer: Tokenizer,
+    items: int,
+    *,
+    prefix_tokens: int = 0,
+    max_tokens: int = 64,
+    turn: int = 0,
 ) -> list[Request]:
     """``items`` greedy requests of about 15 to 140 prompt tokens, after a shared prefix if asked.
 
-    The prefix is about ``prefix_tokens`` long, as a few-shot prompt is.
+    The prefix is about ``prefix_tokens`` long, as a few-shot prompt is. Another ``turn`` has other
+    prompts from the first word on: what a contestant cached in an earlier turn is of no use.
     """
     count = len(_tokens(tokenizer, [_FILLER])[0])
-    prefix = _FILLER * round(prefix_tokens / count)
+    prefix = (f"Page {turn}. " if turn else "") + _FILLER * round(prefix_tokens / count)
     texts = [
         f"{prefix}{index + 1}. {_FILLER * (index % 7)}"
         f"{_VERBS[index % len(_VERBS)]} {_TOPICS[index % len(_TOPICS)]}.\n"
