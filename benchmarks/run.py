@@ -158,8 +158,8 @@ def table(
         f"## Generated tokens per second, {title}",
         "",
         "CPU seconds are the contestant's process alone, per 1,000 generated tokens; their ratios",
-        "hold on a busy machine too (higher is better, as for the rates). Each turn has new prompts.",
-        "Mixed: prompts fed along with decodes in one KV cache, as fast mode does on a GPU.",
+        "hold on a busy machine too (higher is better, as for the rates). Each turn has new",
+        "prompts. Mixed: prompts fed along with decodes in one KV cache, as fast mode on a GPU.",
         "",
         "| contestant | tokens/s (turns) | × loop | × server "
         "| CPU s (turns) | × loop, CPU | × server, CPU | outside llama.cpp |",
