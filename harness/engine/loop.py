@@ -12,8 +12,8 @@ item's own prompt, never of its neighbours:
 
 Fast mode is the same loop with these rules off: decodes have as many rows as it takes, and prefixes
 are shared to the token. On a GPU it is also mixed: prompts are fed along with the decodes of other
-slots, in one KV cache for all. On a CPU that costs more than it saves: attention there works
-through every slot's cells for every row (measured in benchmarks/RESULTS.md).
+slots, in one KV cache for all. On a CPU that is no clear gain: each row's attention works through
+every slot's cells (benchmarks/RESULTS.md), so there prompts are fed alone.
 """
 
 from __future__ import annotations
