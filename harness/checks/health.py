@@ -140,29 +140,14 @@ def _longest_common(automaton: _State, text: str) -> int:
 def tail_period(text: str) -> int | None:
     """The period, in characters, that the text's tail repeats at least three times; else None.
 
-    The repeated tail has to be 24 characters long. Uses the Z-function of the reversed text:
-    a period p repeats k times at the end when Z[p] >= (k - 1) p.
+    The repeated tail has to be 24 characters long.
     """
     tail = text.rstrip()[-_WINDOW:][::-1]
-    reach = _z_function(tail)
     for period in range(1, len(tail) // _LOOP_TIMES + 1):
-        if reach[period] + period >= max(_LOOP_TIMES * period, _LOOP_CHARACTERS):
+        span = max(_LOOP_TIMES * period, _LOOP_CHARACTERS)
+        if span <= len(tail) and tail[period:span] == tail[: span - period]:
             return period
     return None
-
-
-def _z_function(text: str) -> list[int]:
-    """For each position, how long the text from there agrees with the text's beginning."""
-    reach = [0] * (len(text) + 1)
-    left = right = 0
-    for position in range(1, len(text)):
-        length = min(right - position, reach[position - left]) if position < right else 0
-        while position + length < len(text) and text[length] == text[position + length]:
-            length += 1
-        reach[position] = length
-        if position + length > right:
-            left, right = position, position + length
-    return reach
 
 
 def _ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
