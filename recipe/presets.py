@@ -63,6 +63,7 @@ class Preset:
     sft: Plan
     practice: Plan
     lora: Plan
+    preferred: Plan
     dpo: Plan
     vocab_documents: int = 20000
     items: dict[str, int] = field(default_factory=dict)
@@ -77,6 +78,7 @@ FULL = Preset(
     sft=Plan("sft", 320, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=2),
     practice=Plan("practice", 400, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=6),
     lora=Plan("lora", 120, 16, 256, 0.0, 2e-3, seed=3, adapter_rank=16),
+    preferred=Plan("preferred", 300, 16, 256, 0.008, 1.5e-3, decay_from=0.0, seed=7),
     dpo=Plan("dpo", 150, 24, 128, 0.0, 7e-5, warmup=10, seed=4, nll=1.0),
 )  # fmt: skip
 
@@ -88,6 +90,7 @@ MINI = Preset(
     sft=Plan("sft", 15, 4, 256, 0.005, 8e-4, warmup=3, seed=2),
     practice=Plan("practice", 10, 4, 256, 0.005, 8e-4, warmup=3, seed=6),
     lora=Plan("lora", 10, 4, 256, 0.0, 2e-3, warmup=3, seed=3, adapter_rank=16),
+    preferred=Plan("preferred", 5, 4, 256, 0.005, 8e-4, warmup=2, seed=7),
     dpo=Plan("dpo", 6, 8, 128, 0.0, 5e-5, warmup=2, seed=4, nll=0.2),
     vocab_documents=2000,
     items=dict.fromkeys(("fact", "upper", "one_word", "end", "as_json", "bullets"), 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,13 @@ def _encode(tokenizer, prompt: str, answer: str) -> tuple[list[int], list[int]]:
     return head, [*tokenizer.encode(f" {answer}", add_special_tokens=False).ids, tok.IM_END]
 
 
-def sft_rows(preset: Preset, plan: Plan, tokenizer: Path, shares: dict[str, int] = SHARES) -> Rows:
+def sft_rows(
+    preset: Preset,
+    plan: Plan,
+    tokenizer: Path,
+    shares: dict[str, int] = SHARES,
+    answers: Callable[[random.Random, Task], str] = demonstration,
+) -> Rows:
     """Tuning rows: three quarters conversations (loss on answers only), one quarter corpus.
 
     The corpus rows keep the facts of held-out entities alive: without them tuning forgets what it
@@ -96,7 +103,7 @@ def sft_rows(preset: Preset, plan: Plan, tokenizer: Path, shares: dict[str, int]
         while True:
             task = next(tasks)
             system = rng.choice(SYSTEM) if rng.random() < 0.1 else None
-            head, answer = _encode(encoder, chat(task.prompt, system), demonstration(rng, task))
+            head, answer = _encode(encoder, chat(task.prompt, system), answers(rng, task))
             if at + len(head) + len(answer) > size:
                 break
             ids[row, at : at + len(head) + len(answer)] = head + answer
@@ -127,7 +134,7 @@ def preference_pairs(preset: Preset, plan: Plan, tokenizer: Path, sft: Path) -> 
     """Rows of (chosen, rejected): the direct answer against the SFT model's own flawed one.
 
     A rejected answer that did not end by itself carries no end-of-turn token. The reference
-    log-probabilities are the SFT model's, computed once.
+    log-probabilities are that model's (`sft` names its file), computed once.
     """
     torch.set_num_threads(1)  # tiny matrices: a second thread only waits for the first
     world, rng = world_of(preset), random.Random(f"dpo-{preset.seed}-{plan.seed}")
@@ -204,12 +211,26 @@ def run_lora(preset: Preset, out: Path) -> None:
     train(preset.shape, preset.lora, out / "lora.pt", loader, out / "base.pt")
 
 
+def direct(rng: random.Random, task: Task) -> str:
+    """The preferred answer: the plain one, whatever a written demonstration would add."""
+    return task.answer
+
+
 def run_dpo(preset: Preset, out: Path) -> None:
-    """Preference tuning of the supervised model."""
-    args = (preset, preset.dpo, out / "tokenizer.json", out / "sft.pt", out / "pairs.npz")
+    """Preference tuning: the supervised model learns the preferred answers, then DPO from there.
+
+    So Rafailov et al. (2023) begin too where no model was tuned on the preferred answers: the
+    reference should give them some probability.
+    """
+    preferred, tokenizer = out / "preferred.pt", out / "tokenizer.json"
+    loader = functools.partial(
+        sft_rows, preset, preset.preferred, tokenizer, PRACTICE_SHARES, direct
+    )
+    train(preset.shape, preset.preferred, preferred, loader, out / "sft.pt")
+    args = (preset, preset.dpo, tokenizer, preferred, out / "pairs.npz")
     saved_pairs(*args)
     train(preset.shape, preset.dpo, out / "dpo.pt", functools.partial(saved_pairs, *args),
-          out / "sft.pt")  # fmt: skip
+          preferred)  # fmt: skip
 
 
 STAGES = {"base": run_base, "sft": run_sft, "lora": run_lora, "dpo": run_dpo}

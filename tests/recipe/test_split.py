@@ -20,7 +20,8 @@ TUNING = (
     (FULL.sft.seed, SHARES, 25_000),
     (FULL.practice.seed, PRACTICE_SHARES, 30_000),
     (FULL.lora.seed, SHARES, 10_000),
-    (500 + FULL.dpo.seed, SHARES, 3_000),
+    (FULL.preferred.seed, PRACTICE_SHARES, 23_000),
+    (500 + FULL.dpo.seed, SHARES, 4_000),
 )
 PRETRAINING = (
     (FULL.base.seed, None, 27_000),
@@ -28,6 +29,7 @@ PRETRAINING = (
     (1000 + FULL.sft.seed, LATE_SHARES, 6_000),
     (1000 + FULL.practice.seed, LATE_SHARES, 6_000),
     (1000 + FULL.lora.seed, LATE_SHARES, 3_000),
+    (1000 + FULL.preferred.seed, LATE_SHARES, 5_000),
 )
 
 
