@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,8 @@ def terminal(arguments: list[str], talk: list[tuple[str, str]]) -> tuple[int, st
 
     pid, terminal = pty.fork()
     if pid == 0:
+        # A background job's children ignore Ctrl-C; what a terminal starts does not.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="40")
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])
