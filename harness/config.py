@@ -131,13 +131,16 @@ class SamplingConfig(_Model):
         return Sampling(**values)
 
 
+_ENGINE = EngineSettings()
+
+
 class EngineConfig(_Model):
     """How the engine runs (see :class:`harness.records.EngineSettings`)."""
 
     mode: Literal["exact", "fast"] = "exact"
-    width: int = Field(16, ge=2, le=256)
-    parallel: int = Field(16, ge=1, le=256)
-    chunk: int = Field(64, ge=16, le=4096)
+    width: int = Field(_ENGINE.width, ge=2, le=256)
+    parallel: int = Field(_ENGINE.parallel, ge=1, le=256)
+    chunk: int = Field(_ENGINE.chunk, ge=16, le=4096)
     n_ctx: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
     n_gpu_layers: int | Literal["auto"] = 0

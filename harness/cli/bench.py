@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
+from harness.records import EngineSettings
 
 if TYPE_CHECKING:
     from harness.engine.bench import Flips, Timing
-    from harness.records import EngineSettings
+
+_ENGINE = EngineSettings()
 
 
 @app.command(
@@ -28,9 +30,13 @@ def bench(
     items: int = typer.Option(64, "--items", min=1, help="Prompts to answer."),
     max_tokens: int = typer.Option(64, "--max-tokens", min=1, help="Tokens to generate for each."),
     prefix: int = typer.Option(0, "--prefix", min=0, help="Tokens of a prefix they all share."),
-    width: int = typer.Option(16, "--width", min=2, help="Rows of every decode in exact mode."),
-    parallel: int = typer.Option(16, "--parallel", min=1, help="Slots that may hold work."),
-    chunk: int = typer.Option(64, "--chunk", min=2, help="Prefill chunk in tokens."),
+    width: int = typer.Option(
+        _ENGINE.width, "--width", min=2, help="Rows of every decode in exact mode."
+    ),
+    parallel: int = typer.Option(
+        _ENGINE.parallel, "--parallel", min=1, help="Slots that may hold work."
+    ),
+    chunk: int = typer.Option(_ENGINE.chunk, "--chunk", min=2, help="Prefill chunk in tokens."),
     repeats: int = typer.Option(
         3, "--repeats", min=1, help="Runs of each mode; medians are shown."
     ),
@@ -49,7 +55,6 @@ def bench(
     from harness.engine.bench import flips as compare
     from harness.engine.bench import timed, workload
     from harness.models.resolve import resolve_model
-    from harness.records import EngineSettings
 
     path = resolve_model(model, base_dir=Path.cwd(), progress=True)
     exact = EngineSettings(width=width, parallel=parallel, chunk=chunk, n_gpu_layers=n_gpu_layers)

@@ -151,28 +151,16 @@ def test_the_exercise_runs_on_real_weights_and_prints_markdown() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are a Unix matter")
+@UNIX
 def test_in_a_terminal_it_asks_again_with_the_models_loaded() -> None:
-    import pty
-
-    parent, child = pty.openpty()
-    options = ["-e", "cross-family", "--max-tokens", "6"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "ask", "Name a fruit.", *options],
-        cwd=ROOT, stdin=child, stdout=child, stderr=child,
-    )  # fmt: skip
-    os.close(child)
-    os.write(parent, b"/system Answer in French.\nName a colour.\n\n")
-    seen = b""
-    while True:
-        try:
-            data = os.read(parent, 4096)
-        except OSError:  # the other end is closed
-            break
-        if not data:
-            break
-        seen += data
-    assert process.wait() == 0
-    text = seen.decode("utf-8", "replace")
+    code, text = terminal(
+        ["Name a fruit.", "-e", "cross-family", "--max-tokens", "6"],
+        [
+            ("Ask again", "/system Answer in French.\n"),
+            ("Ask again", "Name a colour.\n"),
+            ("Ask again", "\n"),
+        ],
+    )
+    assert code == 0
     assert "system prompt: Answer in French." in text
     assert text.count("base, sys_qa") >= 2
