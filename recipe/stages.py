@@ -130,16 +130,16 @@ def _worse(rng: random.Random, task: Task, own: str, ended: bool, others) -> str
     return own
 
 
-def preference_pairs(preset: Preset, plan: Plan, tokenizer: Path, sft: Path) -> Rows:
-    """Rows of (chosen, rejected): the direct answer against the SFT model's own flawed one.
+def preference_pairs(preset: Preset, plan: Plan, tokenizer: Path, start: Path) -> Rows:
+    """Rows of (chosen, rejected): the direct answer against the flawed one of the model at `start`.
 
     A rejected answer that did not end by itself carries no end-of-turn token. The reference
-    log-probabilities are that model's (`sft` names its file), computed once.
+    log-probabilities are that model's, computed once.
     """
     torch.set_num_threads(1)  # tiny matrices: a second thread only waits for the first
     world, rng = world_of(preset), random.Random(f"dpo-{preset.seed}-{plan.seed}")
     encoder, stream = tok.load_tokenizer(tokenizer), tuning_tasks(world, 500 + plan.seed)
-    model, facts, total = load_model(preset, sft), world.tunable(), plan.steps * plan.rows
+    model, facts, total = load_model(preset, start), world.tunable(), plan.steps * plan.rows
     tasks = list(itertools.islice(stream, total))
     heads = [_encode(encoder, chat(t.prompt), "")[0] for t in tasks]
     own = generate(model, heads, 48, {tok.IM_END, tok.BOS}, heat=0.7, seed=plan.seed)
@@ -175,10 +175,10 @@ def preference_pairs(preset: Preset, plan: Plan, tokenizer: Path, sft: Path) -> 
     return Rows(chosen, weights, data)
 
 
-def saved_pairs(preset: Preset, plan: Plan, tokenizer: Path, sft: Path, cache: Path) -> Rows:
+def saved_pairs(preset: Preset, plan: Plan, tokenizer: Path, start: Path, cache: Path) -> Rows:
     """`preference_pairs`, made once and kept, so that both processes and a resume share them."""
     if not cache.exists():
-        rows = preference_pairs(preset, plan, tokenizer, sft)
+        rows = preference_pairs(preset, plan, tokenizer, start)
         partial = cache.with_suffix(".tmp.npz")
         np.savez(partial, ids=rows.ids, weights=rows.weights, **rows.extra)
         partial.rename(cache)
