@@ -11,18 +11,22 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import harness.errors
 from harness.errors import HarnessError
 from harness.sanitize import for_terminal
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 _MAX_REPLY = 64 << 20
 _BOOT = (
@@ -114,6 +118,44 @@ def serve(module: str, name: str, memory: str) -> None:
         reply = {"crash": f"{type(error).__name__}: {error}"}
     _reply.write(json.dumps(reply).encode("utf-8") + b"\n")
     _reply.flush()
+
+
+@contextlib.contextmanager
+def pool(workers: int, prepare: Callable[..., Any], *args: Any) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes for our own work, each having called ``prepare(*args)``.
+
+    They end with this process, however it ends (a worker of the standard pool waits for ever on a
+    pipe that it holds open itself), leave Ctrl-C to it, and are killed when the block is left
+    by an exception: nobody waits for work whose result is no longer wanted.
+    """
+    from concurrent.futures import ProcessPoolExecutor  # 14 ms that other children need not pay
+
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_work, initargs=(prepare, args)
+    ) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
+            raise
+
+
+def _work(prepare: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """A worker's beginning."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare(*args)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _converse(

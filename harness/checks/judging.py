@@ -113,16 +113,11 @@ def judge_many(
     if workers <= 1:
         yield from (_judge_item((*item, code)) for item in work)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     from harness.checks.plugins import load_plugins, loaded
+    from harness.process import pool
 
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=load_plugins, initargs=(loaded(),)
-    )
-    with pool:
-        yield from pool.map(_judge_item, [(*item, code) for item in work], chunksize=_CHUNK)
+    with pool(workers, load_plugins, loaded()) as processes:
+        yield from processes.map(_judge_item, [(*item, code) for item in work], chunksize=_CHUNK)
 
 
 def _judge_item(item: tuple[Sample, str, str, CodeSettings]) -> tuple[CheckResult, ...]:
