@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ def _answer(asking: Asking, question: str, system: str | None, markdown: bool) -
     if markdown:
         answers = list(_as_listed(asking, asking.ask(question, system=system)))
         typer.echo(as_markdown(question, system, answers))
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":  # such a one cannot redraw
         _live(asking, question, system)
     else:
         for answer in _as_listed(asking, asking.ask(question, system=system)):

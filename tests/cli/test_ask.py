@@ -72,7 +72,9 @@ def test_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(the experiment's first)" in shown
 
 
-def terminal(arguments: list[str], talk: list[tuple[str, str]]) -> tuple[int, str]:
+def terminal(
+    arguments: list[str], talk: list[tuple[str, str]], kind: str = "xterm-256color"
+) -> tuple[int, str]:
     """Run ``harness ask`` in a pseudo-terminal: wait for each text, then type its reply."""
     import pty
 
@@ -80,7 +82,7 @@ def terminal(arguments: list[str], talk: list[tuple[str, str]]) -> tuple[int, st
     if pid == 0:
         # A background job's children ignore Ctrl-C; what a terminal starts does not.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="40")
+        os.environ.update(TERM=kind, COLUMNS="80", LINES="40")
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])
     seen, read, waiting = "", 0, list(talk)
@@ -119,6 +121,13 @@ def test_a_question_that_cannot_be_asked_does_not_end_the_session() -> None:
     assert "harness: item question: its text contains '<|im_end|>'" in seen
     after = seen.split("system prompt: Be kind.")[1]
     assert "answer tokens" in " ".join(after.replace("│", " ").split())
+
+
+@UNIX
+def test_a_terminal_that_cannot_redraw_gets_plain_lines() -> None:
+    code, seen = terminal(["Hi", *TINY], [("Ask again", "\n")], kind="dumb")
+    assert code == 0, seen
+    assert "== base F16, raw (" in seen and "╭" not in seen
 
 
 @UNIX
