@@ -6,7 +6,7 @@ One family of checks stands in each file; :mod:`harness.checks.registry` says wh
 from harness.checks import code, compose, content, ifbench_format, ifbench_words, ifeval, structure
 from harness.checks.controls import CONTROLS, respond
 from harness.checks.health import health, views
-from harness.checks.judging import judge, judge_many, metrics, validate
+from harness.checks.judging import in_parallel, judge, judge_many, metrics, validate
 from harness.checks.plugins import load_plugins
 from harness.checks.registry import Check, CodeSettings, all_checks, find_check
 
@@ -23,6 +23,7 @@ __all__ = [
     "ifbench_format",
     "ifbench_words",
     "ifeval",
+    "in_parallel",
     "judge",
     "judge_many",
     "load_plugins",

@@ -86,54 +86,15 @@ def echo_share(prompt: str, answer: str) -> float:
     prompt, answer = prompt[:_WINDOW], answer[:_WINDOW]
     if not answer or not prompt:
         return 0.0
-    shorter, longer = sorted((prompt, answer), key=len)
-    return _longest_common(_automaton(shorter), longer) / len(answer)
+    return _longest_common(prompt, answer) / len(answer)
 
 
-_State = tuple[list[dict[str, int]], list[int], list[int]]
-
-
-def _automaton(text: str) -> _State:
-    """The suffix automaton of a text (Blumer et al. 1985): transitions, suffix links, lengths."""
-    moves: list[dict[str, int]] = [{}]
-    links, lengths = [-1], [0]
-    last = 0
-    for character in text:
-        new = len(moves)
-        moves.append({})
-        links.append(0)
-        lengths.append(lengths[last] + 1)
-        state = last
-        while state >= 0 and character not in moves[state]:
-            moves[state][character] = new
-            state = links[state]
-        if state >= 0:
-            target = moves[state][character]
-            if lengths[target] == lengths[state] + 1:
-                links[new] = target
-            else:
-                copy = len(moves)
-                moves.append(dict(moves[target]))
-                links.append(links[target])
-                lengths.append(lengths[state] + 1)
-                while state >= 0 and moves[state].get(character) == target:
-                    moves[state][character] = copy
-                    state = links[state]
-                links[target] = links[new] = copy
-        last = new
-    return moves, links, lengths
-
-
-def _longest_common(automaton: _State, text: str) -> int:
-    moves, links, lengths = automaton
-    state = length = longest = 0
-    for character in text:
-        while state and character not in moves[state]:
-            state = links[state]
-            length = lengths[state]
-        if character in moves[state]:
-            state, length = moves[state][character], length + 1
-            longest = max(longest, length)
+def _longest_common(prompt: str, answer: str) -> int:
+    """Length of the longest common substring: from each place on, is there a longer one?"""
+    longest = 0
+    for start in range(len(answer)):
+        while start + longest < len(answer) and answer[start : start + longest + 1] in prompt:
+            longest += 1
     return longest
 
 

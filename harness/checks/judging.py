@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from harness.checks.registry import (
     CodeSettings,
@@ -17,6 +19,9 @@ from harness.checks.registry import (
 from harness.checks.text import Text, loose_variants
 from harness.errors import CheckError
 from harness.records import CheckResult, CheckSpec, Sample
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 _OFF = CodeSettings()
 _CHUNK = 32
@@ -102,27 +107,34 @@ def judge_many(
     jobs: int | None = None,
     code: CodeSettings = _OFF,
 ) -> Iterator[tuple[CheckResult, ...]]:
-    """Judge ``(sample, response, request key)`` items in parallel over cores, in their order.
+    """Judge ``(sample, response, request key)`` items in parallel over cores, in their order."""
+    yield from in_parallel(partial(_judge_item, code), list(items), jobs)
 
-    ``jobs`` None: one process per core when there is enough work; 1: in this process.
+
+def _judge_item(code: CodeSettings, item: tuple[Sample, str, str]) -> tuple[CheckResult, ...]:
+    sample, response, request_key = item
+    return judge(sample, response, request_key=request_key, code=code)
+
+
+def in_parallel(
+    examine: Callable[[Item], Found], work: Sequence[Item], jobs: int | None = None
+) -> Iterator[Found]:
+    """What ``examine`` finds in each item, in their order, in processes that know all checks.
+
+    ``jobs`` None: one process per core when there is enough work; 1: in this process. Otherwise
+    ``examine``, the items and what is found have to be picklable.
     """
-    work = items if isinstance(items, Sequence) else list(items)
     workers = min(jobs or os.cpu_count() or 1, -(-len(work) // _CHUNK))
     if jobs is None and len(work) < 8 * _CHUNK:
         workers = 1  # starting a process costs more than judging a few hundred answers
     if workers <= 1:
-        yield from (_judge_item((*item, code)) for item in work)
+        yield from map(examine, work)
         return
     from harness.checks.plugins import load_plugins, loaded
     from harness.process import pool
 
     with pool(workers, load_plugins, loaded()) as processes:
-        yield from processes.map(_judge_item, [(*item, code) for item in work], chunksize=_CHUNK)
-
-
-def _judge_item(item: tuple[Sample, str, str, CodeSettings]) -> tuple[CheckResult, ...]:
-    sample, response, request_key, code = item
-    return judge(sample, response, request_key=request_key, code=code)
+        yield from processes.map(examine, work, chunksize=_CHUNK)
 
 
 def metrics(results: Iterable[Sequence[CheckResult]]) -> Mapping[str, float | int | None]:

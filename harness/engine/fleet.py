@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import native
@@ -26,14 +27,14 @@ class Fleet:
     def __init__(
         self, model: Path, model_sha256: str, settings: EngineSettings, devices: Sequence[str]
     ) -> None:
-        self._engines: list[Engine] = []
-        self._share = 4 * settings.parallel
-        try:
-            for index in device_indices(devices):
-                self._engines.append(Engine(model, model_sha256, settings, device=index))
-        except BaseException:
-            self.close()
-            raise
+        self._taking = threading.Lock()
+        self._least = 4 * settings.parallel
+        self._engines = _started(
+            [
+                partial(Engine, model, model_sha256, settings, device=index)
+                for index in device_indices(devices)
+            ]
+        )
         first = self._engines[0]
         self.identity, self.notes, self.tokenizer = first.identity, first.notes, first.tokenizer
         self.logprobs, self.logit_rows = first.logprobs, first.logit_rows
@@ -99,9 +100,7 @@ class Fleet:
     ) -> None:
         try:
             while not stop.is_set():
-                share: list[Request] = []
-                while waiting and len(share) < self._share:
-                    share.append(waiting.popleft())
+                share = self._take(waiting)
                 if not share:
                     break
                 for generation in engine.generate(share, on_token=on_token):
@@ -110,9 +109,60 @@ class Fleet:
         except BaseException as error:  # handed to the caller's thread, which raises it
             results.put(error)
 
+    def _take(self, waiting: deque[Request]) -> list[Request]:
+        """The next share of the work: half of an equal part of what is left, but no crumbs.
+
+        Slots run empty at the end of every share, so there should be few; what is left at the end
+        should be small, so that no device waits long for another (guided self-scheduling,
+        Polychronopoulos and Kuck 1987).
+        """
+        share: list[Request] = []
+        with self._taking:
+            size = max(self._least, len(waiting) // (2 * len(self._engines)))
+            while waiting and len(share) < size:
+                share.append(waiting.popleft())
+        return share
+
     def _kill(self) -> None:
         for engine in self._engines:
             engine.abandon()
+
+
+def _started(starts: Sequence[Callable[[], Engine]]) -> list[Engine]:
+    """The engines, started at the same time; when one fails or Ctrl-C comes, all are closed."""
+    engines: dict[int, Engine] = {}
+    failures: list[BaseException] = []
+    lock, wanted = threading.Lock(), True
+
+    def begin(number: int) -> None:
+        try:
+            engine = starts[number]()
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            failures.append(error)
+            return
+        with lock:
+            if wanted:
+                engines[number] = engine
+                return
+        engine.close()  # nobody waits for it any more
+
+    crew = [
+        threading.Thread(target=begin, args=(number,), daemon=True) for number in range(len(starts))
+    ]
+    for starter in crew:
+        starter.start()
+    try:
+        for starter in crew:
+            starter.join()
+        if failures:
+            raise failures[0]
+    except BaseException:
+        with lock:
+            wanted = False
+        for engine in engines.values():
+            engine.close()
+        raise
+    return [engines[number] for number in range(len(starts))]
 
 
 def open_engine(

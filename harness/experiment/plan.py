@@ -25,6 +25,7 @@ from harness.records import (
     RenderedPrompt,
     Request,
     Sample,
+    Sampling,
     request_key,
 )
 from harness.templates import Template, load_templates
@@ -108,6 +109,7 @@ def plan(
     arms = checked_arms(experiment, templates)
     requests: dict[tuple[str, str], tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
+    sampling = experiment.sampling.record()
     with _Prompts(templates) as prompts:
         for item in stage_models:
             cell = (item.stage, item.level)
@@ -118,7 +120,9 @@ def plan(
                 rendered, left_out = prompts.of(item, arm, samples)
                 skipped += [Skipped(name, condition, reason) for name, reason in left_out.items()]
                 for name, prompt in rendered.items():
-                    group += _requests(experiment, item, condition, name, prompt, identity)
+                    group += _requests(
+                        experiment, sampling, item, condition, name, prompt, identity
+                    )
             requests[cell] = tuple(group)
     used = {arm.strategy for entries in arms.values() for arm in entries}
     return Plan(
@@ -198,13 +202,13 @@ class _Hashable(dict[str, str]):
 
 def _requests(
     experiment: Experiment,
+    sampling: Sampling,
     item: StageModel,
     condition: Condition,
     sample_id: str,
     prompt: RenderedPrompt,
     identity: EngineIdentity,
 ) -> list[Request]:
-    sampling = experiment.sampling.record()
     return [
         Request(
             key=request_key(

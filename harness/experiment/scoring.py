@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 from harness import checks
 from harness.checks import CodeSettings
@@ -69,6 +71,24 @@ def control_answers(experiment: Experiment, samples: Sequence[Sample]) -> list[A
     ]
 
 
+class _Exam(NamedTuple):
+    """One answer in its views, with what text health needs; equal ones are examined once."""
+
+    sample: Sample
+    prompt: str
+    generated: str
+    answer: str
+    finish_reason: str
+    response: str
+    first_turn: str
+    untrimmed: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Equal for answers that come to the same."""
+        return (self.sample.id, *self[1:])
+
+
 def score(
     answers: Sequence[Answer], *, jobs: int | None = None, code: CodeSettings = _OFF
 ) -> list[Scored]:
@@ -77,62 +97,65 @@ def score(
     ``health`` of each row carries the text-health figures and, as ``strict_first_turn`` and
     ``strict_untrimmed``, whether the answer's other views pass every check (1.0 or 0.0).
     """
-    judged = [answer for answer in answers if answer.generation.finish_reason != "failed"]
-    views = {id(answer): checks.views(answer.generation) for answer in judged}
-    texts: dict[tuple[str, str], int] = {}
-    work: list[tuple[Sample, str, str]] = []
-
-    def ask(answer: Answer, text: str) -> int:
-        place = texts.setdefault((answer.sample.id, text), len(work))
-        if place == len(work):
-            work.append((answer.sample, text, ""))
-        return place
-
-    places = [
-        (
-            ask(answer, answer.response),
-            ask(answer, answer.request.prompt.prefill + views[id(answer)]["first_turn"]),
-            ask(answer, answer.request.prompt.prefill + views[id(answer)]["untrimmed"]),
-        )
-        for answer in judged
-    ]
-    verdicts = list(checks.judge_many(work, jobs=jobs, code=code))
-    scored: dict[int, Scored] = {}
-    for answer, (primary, first, untrimmed) in zip(judged, places, strict=True):
-        results = tuple(
-            replace(result, request_key=answer.request.key) for result in verdicts[primary]
-        )
-        health = _health(answer)
-        health["strict_first_turn"] = _passes(verdicts[first])
-        health["strict_untrimmed"] = _passes(verdicts[untrimmed])
-        scored[id(answer)] = Scored(
-            answer.sample, answer.request, answer.generation, results, health
-        )
-    return [
-        scored.get(id(answer)) or Scored(answer.sample, answer.request, answer.generation, ())
+    judged = {
+        id(answer): _exam(answer)
         for answer in answers
+        if answer.generation.finish_reason != "failed"
+    }
+    distinct = {exam.key: exam for exam in judged.values()}
+    found = dict(
+        zip(
+            distinct,
+            checks.in_parallel(partial(_examine, code), list(distinct.values()), jobs),
+            strict=True,
+        )
+    )
+    scored = []
+    for answer in answers:
+        results, health = found[judged[id(answer)].key] if id(answer) in judged else ((), {})
+        own = tuple(replace(result, request_key=answer.request.key) for result in results)
+        scored.append(Scored(answer.sample, answer.request, answer.generation, own, dict(health)))
+    return scored
+
+
+def _exam(answer: Answer) -> _Exam:
+    views = checks.views(answer.generation)
+    opening = answer.request.prompt.prefill
+    return _Exam(
+        sample=answer.sample,
+        prompt=answer.request.prompt.text or answer.sample.query,
+        generated=answer.generation.text,
+        answer=answer.generation.answer,
+        finish_reason=answer.generation.finish_reason,
+        response=answer.response,
+        first_turn=opening + views["first_turn"],
+        untrimmed=opening + views["untrimmed"],
+    )
+
+
+def _examine(code: CodeSettings, exam: _Exam) -> tuple[tuple[CheckResult, ...], dict[str, float]]:
+    """Verdicts on the answer, and its health, which says what its other views come to."""
+    texts = dict.fromkeys((exam.response, exam.first_turn, exam.untrimmed))
+    verdicts = {text: checks.judge(exam.sample, text, code=code) for text in texts}
+    languages = [
+        str(check.kwargs.get("language"))
+        for check in exam.sample.checks
+        if check.id in {"language:response_language", "language"}
     ]
+    health = checks.health(
+        exam.prompt,
+        exam.generated,
+        exam.answer,
+        exam.finish_reason,
+        wants_language=languages[0] if languages else None,
+    )
+    health["strict_first_turn"] = _passes(verdicts[exam.first_turn])
+    health["strict_untrimmed"] = _passes(verdicts[exam.untrimmed])
+    return verdicts[exam.response], health
 
 
 def _passes(results: Iterable[CheckResult]) -> float:
     return float(all(result.strict for result in results if result.strict is not None))
-
-
-def _health(answer: Answer) -> dict[str, float]:
-    languages = [
-        str(check.kwargs.get("language"))
-        for check in answer.sample.checks
-        if check.id in {"language:response_language", "language"}
-    ]
-    return dict(
-        checks.health(
-            answer.request.prompt.text or answer.sample.query,
-            answer.generation.text,
-            answer.generation.answer,
-            answer.generation.finish_reason,
-            wants_language=languages[0] if languages else None,
-        )
-    )
 
 
 def _without_opening(answer: Answer) -> Answer:
