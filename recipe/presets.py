@@ -77,7 +77,7 @@ FULL = Preset(
               long_from=0.94, long_length=2048),
     sft=Plan("sft", 320, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=2),
     practice=Plan("practice", 400, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=6),
-    lora=Plan("lora", 120, 16, 256, 0.0, 2e-3, seed=3, adapter_rank=16),
+    lora=Plan("lora", 600, 16, 256, 0.0, 1e-2, seed=3, adapter_rank=16),
     preferred=Plan("preferred", 300, 16, 256, 0.008, 1.5e-3, decay_from=0.0, seed=7),
     dpo=Plan("dpo", 150, 24, 128, 0.0, 7e-5, warmup=10, seed=4, nll=1.0),
 )  # fmt: skip

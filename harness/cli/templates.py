@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,18 +185,18 @@ def _chat_template(path: Path) -> str:
 
 def _print_prompt(prompt: RenderedPrompt, template: Template, tokenizer: Tokenizer) -> None:
     """The prompt with its control tokens in reverse video (as written where there is none)."""
-    from rich.console import Console
-    from rich.text import Text
-
-    shown = Text()
-    if template.kind == "text" and prompt.bos_count and tokenizer.bos_id is not None:
-        shown.append(for_terminal(tokenizer.token_text(tokenizer.bos_id)), "reverse")
-    body = Text(for_terminal(prompt.text))
-    if template.kind == "native":
-        for marker in set(prompt.special_tokens):
-            body.highlight_words([for_terminal(marker)], "reverse")
-    shown.append_text(body)
-    Console(highlight=False, soft_wrap=True).print(shown)
+    shown = for_terminal(prompt.text)
+    if template.kind == "native" and prompt.special_tokens:
+        markers = sorted(map(for_terminal, set(prompt.special_tokens)), key=len, reverse=True)
+        shown = re.sub(
+            "|".join(map(re.escape, markers)),
+            lambda found: typer.style(found[0], reverse=True),
+            shown,
+        )
+    elif prompt.bos_count and tokenizer.bos_id is not None:
+        bos = for_terminal(tokenizer.token_text(tokenizer.bos_id))
+        shown = typer.style(bos, reverse=True) + shown
+    typer.echo(shown)  # not through Rich, which turns tabs into spaces
 
 
 def _print_tokens(prompt: RenderedPrompt, tokenizer: Tokenizer) -> None:

@@ -96,7 +96,11 @@ def preview(sample: Sample, arm: Arm, template: Template) -> str:
     _refuse_inexpressible([sample], arm, template)
     part = compose(sample, arm, template)
     context = body_context(part, sample, arm, template)
-    return _opened(_bodies([sample], template.body, [context], template)[0], part.prefill)
+    text = _opened(_bodies([sample], template.body, [context], template)[0], part.prefill)
+    refuse_dangling_space(sample.id, text)
+    if template.rerank:
+        _judges([sample], [part], arm, template)
+    return text
 
 
 def _text(

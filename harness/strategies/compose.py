@@ -132,8 +132,11 @@ def demanded_stop(sample: Sample, stops: Sequence[str]) -> str | None:
 
 
 def fires_in(stop: str, demanded: str) -> bool:
-    """Whether a stop string fires in a text that may stand anywhere, also at a line's start."""
-    return stop in demanded or stop in f"\n{demanded}"
+    """Whether a stop string fires in a text that may stand anywhere, also at a line's start.
+
+    A stop string of line breaks alone fires where there is a line break, not before a text.
+    """
+    return stop in demanded or (bool(stop.strip()) and stop in f"\n{demanded}")
 
 
 _DEMANDING = {
@@ -155,8 +158,26 @@ _FIXED = {
     "combination:two_responses": "******",
     "detectable_format:title": "<<",
     "startend:quotation": '"',
+    "csv_table": "\n",
+    "custom:csv_city": "\n",
+    "custom:csv_quotes": "\n",
+    "custom:csv_special_character": "\n",
+    "custom:reverse_newline": "\n",
+    "format:line_indent": "\n",
+    "format:newline": "\n",
+    "format:no_bullets_bullets": "\n",
 }
 """Checks that demand a text of their own."""
+
+_BETWEEN = {
+    "bullets": "\n",
+    "detectable_format:number_bullet_lists": "\n",
+    "length_constraints:nth_paragraph_first_word": "\n\n",
+    "lines": "\n",
+}
+"""Checks that count parts, and what stands between two of them."""
+
+_COUNTS = ("exactly", "at_least", "num_bullets", "num_paragraphs")
 
 
 def demanded_texts(spec: CheckSpec) -> list[str]:
@@ -167,6 +188,8 @@ def demanded_texts(spec: CheckSpec) -> list[str]:
         inner = spec.kwargs.get("checks", ())
         return [text for item in inner for text in demanded_texts(_inner(item))]
     texts = [_FIXED[spec.id]] if spec.id in _FIXED else []
+    if spec.id in _BETWEEN and any((spec.kwargs.get(name) or 0) > 1 for name in _COUNTS):
+        texts.append(_BETWEEN[spec.id])
     for name in _DEMANDING.get(spec.id, ()):
         value = spec.kwargs.get(name)
         if isinstance(value, str):

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from harness.errors import TemplateError
 from harness.protocols import Tokenizer
 from harness.strategies.compose import Parts
-from harness.templates import ChatMessages, RenderFailed, render_chat_template, render_conversations
+from harness.templates import (
+    ChatMessages,
+    RenderFailed,
+    RenderStopped,
+    render_chat_template,
+    render_conversations,
+)
 
 FOLDED = "system folded into the user turn: the chat template refuses or drops a system role"
 _USER, _SAID, _NEXT, _SYSTEM = "aXquestionXa", "bXanswerXb", "cXnextXc", "dXsystemXd"
@@ -46,6 +52,8 @@ class ChatFormat:
                 return render_chat_template(
                     source, messages, bos_token=bos, eos_token=eos, add_generation_prompt=prompt
                 )
+            except RenderStopped as error:
+                raise TemplateError(f"the chat template failed: {error}; {_OTHERWISE}") from error
             except RenderFailed:
                 return None
 

@@ -12,7 +12,7 @@ from harness.templates.library import (
     load_templates,
 )
 from harness.templates.lint import Problem, check_files
-from harness.templates.sandbox import PINNED_NOW, RenderFailed, render_all
+from harness.templates.sandbox import PINNED_NOW, RenderFailed, RenderStopped, render_all
 
 __all__ = [
     "MAX_DRAWS",
@@ -21,6 +21,7 @@ __all__ = [
     "ChatMessages",
     "Problem",
     "RenderFailed",
+    "RenderStopped",
     "Template",
     "check_files",
     "find_template",

@@ -4,14 +4,16 @@ Run as a script by :mod:`harness.templates.sandbox`, never imported by it, so it
 standard library and Jinja2 alone. Templates are untrusted programs: a loop without end or a
 string of a terabyte cannot be stopped inside the process that runs it, only from outside. Hence
 a process of its own, with a memory limit where the platform has one, killed by its parent when a
-text takes too long.
+text takes too long, and by an alarm of its own a little later, should the parent be gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -95,6 +97,8 @@ def environment(mode: str, now: str, limit: int) -> Sandbox:
     """Lenient like transformers for ``chat`` templates, strict for our own (``text``)."""
     env = Sandbox(
         trim_blocks=True,
+        # Our loader has dropped the last newline of the file; any other was meant.
+        keep_trailing_newline=mode == "text",
         lstrip_blocks=True,
         undefined=jinja2.Undefined if mode == "chat" else jinja2.StrictUndefined,
         extensions=[Generation, "jinja2.ext.loopcontrols"],
@@ -121,16 +125,34 @@ def bounded(template: jinja2.Template, context: Mapping[str, Any], limit: int) -
     return "".join(parts)
 
 
+@contextlib.contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """End this process when the block takes longer, where the platform can (not on Windows)."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def answer(job: Mapping[str, Any]) -> None:
     """One line per context (or one with the undeclared names), or one line with the error."""
+    patience = job["seconds"] + 2
     env = environment(job["mode"], job["now"], job["limit"])
     if job["task"] == "names":
-        say({"names": sorted(jinja2.meta.find_undeclared_variables(env.parse(job["source"])))})
+        with alarm(patience):
+            names = sorted(jinja2.meta.find_undeclared_variables(env.parse(job["source"])))
+        say({"names": names})
         return
-    template = env.from_string(job["source"])
+    with alarm(patience):
+        template = env.from_string(job["source"])
     for context in job["contexts"]:
         try:
-            say({"text": bounded(template, context, job["limit"])})
+            with alarm(patience):
+                text = bounded(template, context, job["limit"])
+            say({"text": text})
         except (Exception, RecursionError, MemoryError) as error:
             say({"error": describe(error)})
 

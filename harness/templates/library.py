@@ -28,7 +28,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash
@@ -85,11 +85,12 @@ class Reranking(_Strict):
     no: str = " No"
     temperature: float = Field(0.7, gt=0, le=5)
 
-    @model_validator(mode="after")
-    def _place(self) -> Reranking:
-        if self.judge.count("{answer}") != 1:
+    @field_validator("judge")
+    @classmethod
+    def _place(cls, judge: str) -> str:
+        if judge.count("{answer}") != 1:
             raise ValueError("rerank.judge must contain {answer} exactly once")
-        return self
+        return judge.removesuffix("\n")  # YAML's | adds it; the verdict follows on the same line
 
     def record(self, judge: str, n: int) -> Rerank:
         """The record that travels, with the judge's text rendered for one item."""
@@ -287,4 +288,5 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "model_type" and len(first["loc"]) == 0:
         required = [name for name, key in FrontMatter.model_fields.items() if key.is_required()]
         return f"the front matter is no list of `key: value` lines; required: {', '.join(required)}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+    said = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"{key}: {said}"

@@ -85,6 +85,14 @@ def _whitespace(template: Template) -> Iterable[Finding]:
             yield "error", f"line {number} of the body ends with a space"
     if template.prefill.endswith((" ", "\t")):
         yield "error", "prefill ends with a space, after which tokenizers split words differently"
+    others = {"a line of `system`": template.system}
+    if template.rerank:
+        others["a line of `rerank.judge`"] = template.rerank.judge
+    for number, row in enumerate(template.examples, 1):
+        others |= {f"a line of the {part} of example {number}": row[part] for part in row}
+    for place, text in others.items():
+        if any(line != line.rstrip() for line in text.split("\n")):
+            yield "error", f"{place} ends with a space"
 
 
 def _stops(template: Template) -> Iterable[Finding]:
@@ -122,7 +130,13 @@ def _rendering(template: Template) -> Iterable[Finding]:
         "examples": [dict(row) for row in template.examples],
         "kind": "instruction",
     }
-    contexts = [context, {**context, "history": []}, {**context, "system": ""}]
+    contexts = [
+        context,
+        {**context, "history": []},
+        {**context, "system": ""},
+        {**context, "system": "[system]"},
+        {**context, "kind": "continuation"},
+    ]
     try:
         texts = render_all(template.body, contexts)
     except RenderFailed as error:

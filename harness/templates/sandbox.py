@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,12 @@ MAX_SOURCE = 256 * 1024
 """Characters of the longest template read (the longest chat templates have about 30,000)."""
 MAX_TEXT = 4 * 1024 * 1024
 """Characters of the longest text a template may render."""
+MAX_JOB = 16 * MAX_TEXT
+"""Characters of all texts of one job: a suite's prompts at a few thousand each are far below."""
 TIME_LIMIT = 5.0
 """Seconds one text may take; ordinary ones take a millisecond."""
+MEAN_LIMIT = 0.1
+"""Seconds the texts of a long job may take on average, beyond ``START_LIMIT`` for all."""
 START_LIMIT = 60.0
 """Seconds the child may take to start: long, for a machine under load is not an attack."""
 PINNED_NOW = "2024-07-26T12:00:00"
@@ -41,6 +46,10 @@ class RenderFailed(TemplateError):
     def __init__(self, message: str, index: int = 0) -> None:
         super().__init__(message)
         self.index = index
+
+
+class RenderStopped(RenderFailed):
+    """Rendering passed a limit of time or size, or broke its process: no use in another try."""
 
 
 def render_all(
@@ -74,7 +83,14 @@ def _ask(
     with _lock:
         child = _running_child()
         return child.ask(
-            {**job, "source": source, "mode": mode, "now": now, "limit": MAX_TEXT},
+            {
+                **job,
+                "source": source,
+                "mode": mode,
+                "now": now,
+                "limit": MAX_TEXT,
+                "seconds": time_limit,
+            },
             len(job["contexts"]),
             time_limit,
         )
@@ -92,7 +108,8 @@ class _Child:
             text=True,
             encoding="utf-8",
         )
-        self.ask({"task": "names", "source": "", "mode": "text", "now": PINNED_NOW, "limit": 1}, 1)
+        first = {"task": "names", "source": "", "mode": "text", "now": PINNED_NOW, "limit": 1}
+        self.ask({**first, "seconds": START_LIMIT}, 1)
 
     @property
     def alive(self) -> bool:
@@ -101,10 +118,11 @@ class _Child:
     def ask(
         self, job: Mapping[str, Any], lines: int, time_limit: float = START_LIMIT
     ) -> list[dict[str, Any]]:
-        """Send a job and read its lines, each within ``time_limit`` seconds."""
+        """Send a job and read its lines, each within ``time_limit`` seconds, all in a bound too."""
         assert self._process.stdin and self._process.stdout
         timer = _Deadline(self._process, time_limit)
         answers: list[dict[str, Any]] = []
+        size, start = 0, time.monotonic()
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
@@ -112,15 +130,22 @@ class _Child:
                 with timer:
                     line = self._process.stdout.readline()
                 if not line:
-                    raise RenderFailed(self._last_words(timer), index)
+                    raise RenderStopped(self._last_words(timer), index)
                 answers.append(json.loads(line))
+                size += len(line)
+                if size > MAX_JOB:
+                    self.kill()
+                    raise RenderStopped(f"more than {MAX_JOB} characters in all", index)
+                if time.monotonic() - start > START_LIMIT + index * MEAN_LIMIT:
+                    self.kill()
+                    raise RenderStopped(f"too slow: {index + 1} texts took over a minute", index)
                 if error := answers[-1].get("error"):
                     # The rest of the answers would be read as the next job's: start afresh.
                     if index + 1 < lines:
                         self.kill()
                     raise RenderFailed(str(error), index)
         except OSError as error:
-            raise RenderFailed(self._last_words(timer), len(answers)) from error
+            raise RenderStopped(self._last_words(timer), len(answers)) from error
         except BaseException as error:
             if not isinstance(error, RenderFailed):
                 self.kill()

@@ -125,6 +125,25 @@ def test_show_lists_the_bundled_models_tokens_and_its_contract(
     assert "of which BOS 1" in out
 
 
+def test_show_prints_tabs_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["template", "show", "qa", "-q", "a\tb", "--model", str(TINY)]) == 0
+    assert "Question: a\tb\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["qa", "--prefill", "Well, "], "ends with a space"),
+        (["rerank_n", "--var", "n=99"], "reranking draws 2 to"),
+    ],
+)
+def test_show_without_a_model_refuses_what_a_run_refuses(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["template", "show", *arguments, "-q", "Hi"]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_show_tells_the_logit_rules_by_the_tokens_they_act_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -19,7 +19,7 @@ WORLD = world_of(FULL)
 TUNING = (
     (FULL.sft.seed, SHARES, 25_000),
     (FULL.practice.seed, PRACTICE_SHARES, 30_000),
-    (FULL.lora.seed, SHARES, 10_000),
+    (FULL.lora.seed, SHARES, 45_000),
     (FULL.preferred.seed, PRACTICE_SHARES, 23_000),
     (500 + FULL.dpo.seed, SHARES, 4_000),
 )
@@ -28,7 +28,7 @@ PRETRAINING = (
     (2000 + FULL.base.seed, LATE_SHARES, 14_000),
     (1000 + FULL.sft.seed, LATE_SHARES, 6_000),
     (1000 + FULL.practice.seed, LATE_SHARES, 6_000),
-    (1000 + FULL.lora.seed, LATE_SHARES, 3_000),
+    (1000 + FULL.lora.seed, LATE_SHARES, 6_000),
     (1000 + FULL.preferred.seed, LATE_SHARES, 5_000),
 )
 

@@ -192,6 +192,13 @@ def test_lint_finds_a_variable_nobody_defines(tmp_path: Path) -> None:
 def test_lint_finds_trailing_whitespace(tmp_path: Path) -> None:
     assert "line 1 of the body ends with a space" in errors(write(tmp_path, "{{ query }} \nA:"))
     assert "the prompt ends with a space" in errors(write(tmp_path, "{{ query }}{{ ' ' }}"))
+    only = "{{ query }}{% if kind == 'continuation' %}{{ ' ' }}{% endif %}"
+    assert "the prompt ends with a space" in errors(write(tmp_path, only))
+    (tmp_path / "rows.jsonl").write_text('{"query": "a ", "answer": "b"}', encoding="utf-8")
+    extra = 'examples: {file: rows.jsonl, count: 1}\nsystem: "Be good. \\n Be kind."\n'
+    found = errors(write(tmp_path, "{{ examples }}{{ system }}{{ query }}", extra))
+    assert "a line of `system` ends with a space" in found
+    assert "a line of the query of example 1 ends with a space" in found
 
 
 def test_lint_finds_stop_strings_that_never_fire(tmp_path: Path) -> None:
@@ -234,3 +241,4 @@ def test_lint_finds_a_query_that_is_lost_when_there_is_a_system_text(tmp_path: P
     body = "{% if system %}{{ system }}{% else %}{{ query }}{% endif %}{{ history }}"
     found = errors(write(tmp_path, body, "system: Be good.\n"))
     assert "does not reach the prompt" in found
+    assert "does not reach the prompt" in errors(write(tmp_path, body))

@@ -12,6 +12,7 @@ from harness.engine.fake import BOS, END, START, FakeTokenizer
 from harness.errors import PromptContractError, TemplateError
 from harness.records import Arm, CheckSpec, Message, RenderedPrompt, Sample
 from harness.strategies import inexpressible, render, render_many, required_variables
+from harness.strategies.compose import demanded_stop
 from harness.templates import load_template, load_templates
 
 TEMPLATES = load_templates()
@@ -248,6 +249,31 @@ def test_a_stop_string_the_items_own_checks_demand_is_caught(
     with pytest.raises(PromptContractError, match=r"item-7: .* stops at .* demand"):
         ask(strategy, item)
     assert inexpressible(item, Arm("raw", "raw"), TEMPLATES["raw"]) is None
+
+
+@pytest.mark.parametrize(
+    ("stop", "spec", "clashes"),
+    [
+        ("\n", CheckSpec("contains", {"text": "Arrr!"}), False),
+        ("\n", CheckSpec("lines", {"exactly": 1}), False),
+        ("\n", CheckSpec("lines", {"exactly": 3}), True),
+        ("\n\n", CheckSpec("lines", {"exactly": 3}), False),
+        ("\n", CheckSpec("detectable_format:number_bullet_lists", {"num_bullets": 2}), True),
+        ("\n", CheckSpec("csv_table", {"columns": ["a", "b"], "rows": 1}), True),
+        (
+            "\n\n",
+            CheckSpec(
+                "length_constraints:nth_paragraph_first_word",
+                {"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "so"},
+            ),
+            True,
+        ),
+    ],
+)
+def test_a_line_break_as_a_stop_string_is_refused_where_the_answer_needs_lines(
+    stop: str, spec: CheckSpec, clashes: bool
+) -> None:
+    assert (demanded_stop(sample(checks=(spec,)), [stop]) == stop) is clashes
 
 
 def test_what_an_arm_cannot_ask_is_said_before_it_is_asked(tmp_path: Path) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
 
-from harness.templates import PINNED_NOW, RenderFailed, render_all, render_chat_template
+from harness.templates import (
+    PINNED_NOW,
+    RenderFailed,
+    RenderStopped,
+    child,
+    render_all,
+    render_chat_template,
+    sandbox,
+)
 from harness.templates.sandbox import MAX_SOURCE, free_names
 
 USER = [{"role": "user", "content": "Hi"}]
@@ -30,6 +42,34 @@ def test_a_template_that_eats_time_or_memory_is_stopped(source: str) -> None:
     with pytest.raises(RenderFailed):
         chat(source, time_limit=1.0)
     assert chat("still alive") == "still alive"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no alarm")
+def test_a_template_without_end_ends_when_nobody_waits_for_it() -> None:
+    """The rendering process is alone: whoever would have killed it was killed."""
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    job = {"task": "render", "contexts": [{}], "source": loop, "mode": "chat"}
+    job |= {"now": PINNED_NOW, "limit": 100, "seconds": 0.1}
+    with subprocess.Popen(
+        [sys.executable, child.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+        assert process.wait(timeout=30) == -signal.SIGALRM
+
+
+def test_the_texts_of_one_job_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MAX_JOB", 10_000)
+    assert len(render_all("{{ 'a' * n }}", [{"n": 900}] * 10)) == 10
+    with pytest.raises(RenderStopped, match="in all"):
+        render_all("{{ 'a' * n }}", [{"n": 900}] * 12)
+    assert render_all("{{ n }}", [{"n": 1}]) == ["1"]
+
+
+def test_line_breaks_at_the_end_of_a_text_template_stay() -> None:
+    assert render_all("A:\n\n", [{}]) == ["A:\n\n"]
+    assert chat("A:\n\n") == "A:\n", "a chat template renders as in transformers"
 
 
 @pytest.mark.parametrize(
