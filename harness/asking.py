@@ -257,19 +257,19 @@ def _only(experiment: Experiment, arms: Mapping[str, Sequence[Arm]]) -> Experime
 
 
 def _settings(experiment: Experiment, item: StageModel, arms: int) -> EngineSettings:
-    """The experiment's engine with a slot per arm: a question should not wait for idle rows.
+    """The experiment's engine, decodes as wide as a run's: so an answer here is the run's answer.
 
-    A run decodes ``engine.width`` rows at a time; answers here may differ from its in rounding.
+    Fewer rows would be faster and round otherwise: another wrapper beside it would change what a
+    wrapper's column says.
     """
     layers = experiment.engine.n_gpu_layers
-    slots = max(2, arms)
     if layers == "auto":
         layers = models.fit(
             item.model,
             n_gpu_layers="auto",
-            parallel=slots,
+            parallel=max(2, arms),
             tokens_per_sequence=_TOKENS_FOR_FIT,
             devices=native.devices(),
         ).n_gpu_layers
     settings = experiment.engine.settings(layers)
-    return replace(settings, width=slots, parallel=slots, adapter=item.adapter)
+    return replace(settings, adapter=item.adapter)

@@ -96,6 +96,14 @@ def test_a_stage_that_nobody_asks_is_not_loaded(experiment: Experiment) -> None:
     assert all(engine.closed for engine in Seated.opened)
 
 
+def test_a_model_decodes_as_in_a_run_however_many_columns_there_are(
+    experiment: Experiment,
+) -> None:
+    put(experiment)
+    put(experiment, chosen=["qa", "sys_qa", "alpaca"])
+    assert {engine.settings for engine in Seated.opened} == {experiment.engine.settings(0)}
+
+
 def test_a_system_prompt_of_ones_own_reaches_every_column_but_raw(experiment: Experiment) -> None:
     raw, wrapped, instruct = put(experiment, system="You are a pirate.").values()
     assert "pirate" not in raw.prompt.text

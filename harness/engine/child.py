@@ -34,6 +34,10 @@ class ChildDied(EngineError):
     """The child process ended without being asked to; the message holds its last words."""
 
 
+class Abandoned(Exception):
+    """The engine was told to stop: no death to survive, and nobody waits for its answers."""
+
+
 class Child:
     """A worker process with a pipe each way; a context manager would end it, so does ``close``."""
 

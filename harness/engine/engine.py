@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness import native
-from harness.engine.child import WORKER, Child, ChildDied
-from harness.engine.isolation import survive
+from harness.engine.child import WORKER, Abandoned, Child, ChildDied, OutOfMemoryInChild
+from harness.engine.isolation import Event, failure, survive
 from harness.engine.limits import physical_cores
-from harness.engine.rerank import best, candidates, differences, merged, verdict_texts
+from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
 from harness.engine.sampling import derive_seed
 from harness.engine.scoring import LogitBlock, Text, TokenScores, rows_per_block
 from harness.engine.sequence import Job
+from harness.engine.stream import Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
 from harness.errors import ContextOverflow, EngineCrashed, EngineError
@@ -83,6 +86,9 @@ class Engine:
         self._on_device = offloaded if on_device is None else on_device
         self._mixed = settings.mode == "fast" and (offloaded if mixed is None else mixed)
         self._child: Child | None = None
+        self._loading: Child | None = None
+        self._halted = self._busy = self._answered = False
+        self._lock = threading.Lock()
         self._loaded: Mapping[str, Any] = {}
         self._start()
         self.tokenizer = ChildTokenizer(self._ask, self._loaded, lambda: None)
@@ -99,18 +105,18 @@ class Engine:
 
         A request whose decoding kills the child comes back as ``failed``, with the child's last
         words. Raises ContextOverflow before anything is generated, EngineCrashed when the child
-        dies whatever it is asked.
+        dies whatever it is asked, EngineError while it is still answering an earlier call.
         """
         self.require_room(requests)
+        stream = Stream(on_token) if on_token else None
         jobs = [self._job(request, stream=on_token is not None) for request in requests]
         plain = [
             job
             for request, job in zip(requests, jobs, strict=True)
             if request.prompt.rerank is None
         ]
-        for event in survive(lambda batch: self._run(batch, on_token), plain):
-            if event["event"] == "finished":
-                yield _generation(event)
+        for event in self._finished(plain, stream):
+            yield _generation(event)
         reranked = [
             (request, job, request.prompt.rerank)
             for request, job in zip(requests, jobs, strict=True)
@@ -122,12 +128,35 @@ class Engine:
 
     def require_room(self, requests: Sequence[Request]) -> None:
         """Raise ContextOverflow for the first request that does not fit, naming its sample."""
-        for request in requests:
-            self._require_room(request, self._job(request, stream=False))
+        jobs = [self._job(request, stream=False) for request in requests]
+        for request, job in zip(requests, jobs, strict=True):
+            self._require_room(request, job)
+        judged = [
+            (request, job.room - len(job.tokens), request.prompt.rerank)
+            for request, job in zip(requests, jobs, strict=True)
+            if request.prompt.rerank is not None
+        ]
+        for (request, answer, _), size in zip(
+            judged, judge_sizes([rerank for *_, rerank in judged], self.tokenizer), strict=True
+        ):
+            self._require_fit(request, size, answer, "tokens of the judge's prompt")
 
     def abandon(self) -> None:
-        """End the child at once, whatever it is doing; the next request starts another."""
-        self._kill()
+        """End the child at once, whatever another thread does with it, and start no other.
+
+        That thread's call ends with Abandoned. After :meth:`resume` the engine answers again.
+        """
+        with self._lock:
+            self._halted = True
+            children = [child for child in (self._child, self._loading) if child is not None]
+        for child in children:
+            child.kill()
+
+    def resume(self) -> None:
+        """Let an abandoned engine, which no thread uses any more, start a child again."""
+        if self._halted:
+            self._kill()
+            self._halted = False
 
     def logprobs(self, texts: Sequence[Text]) -> Iterator[TokenScores]:
         """Yield each text's log-probabilities, in order (teacher forcing).
@@ -171,51 +200,64 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, jobs: Sequence[Job], on_token: OnToken | None) -> Iterator[Mapping[str, Any]]:
-        """The child's events for one batch of jobs; a batch given up halfway ends the child."""
-        child = self._start()
-        done = False
+    def _finished(self, jobs: Sequence[Job], stream: Stream | None = None) -> Iterator[Event]:
+        """The ``finished`` events of all jobs, failures included."""
+        for event in survive(lambda batch: self._run(batch, stream), jobs, answered=self._answered):
+            if event["event"] == "finished":
+                self._answered |= event["finish"] != "failed"
+                yield event
+
+    @contextmanager
+    def _exchange(self) -> Iterator[Child]:
+        """The child, for one use at a time; one given up halfway ends the child."""
+        self._require_idle()
+        self._busy, done = True, False
         try:
+            yield self._start()
+            done = True
+        finally:
+            self._busy = False
+            if not done:
+                self._kill()
+
+    def _require_idle(self) -> None:
+        if self._busy:  # two would read each other's events
+            raise EngineError(
+                "the engine is still answering; take or close those answers before asking for more"
+            )
+
+    def _run(self, jobs: Sequence[Job], stream: Stream | None) -> Iterator[Event]:
+        """The child's events for one batch of jobs."""
+        with self._exchange() as child:
+            if stream:
+                stream.begin()
             child.send("generate", jobs=[job_to_json(job) for job in jobs])
             while True:
                 event = child.receive()
                 if event["event"] == "done":
                     self._count(event["tally"])
                     self.plan = {name: event[name] for name in ("slots", "sizes")}
-                    done = True
                     return
-                if event["event"] == "text":
-                    if on_token is not None:
-                        on_token(event["key"], event["text"])
-                else:
+                if event["event"] != "text":
                     yield event
-        finally:
-            if not done:
-                self._kill()
+                elif stream:
+                    stream.tell(event["key"], event["text"])
 
-    def _score(self, op: str, texts: Sequence[Text], **values: Any) -> Iterator[Mapping[str, Any]]:
-        """The events of a scoring command; one given up halfway ends the child."""
+    def _score(self, op: str, texts: Sequence[Text], **values: Any) -> Iterator[Event]:
+        """The events of a scoring command."""
         self._require_scorable(texts)
         if not texts:
             return
-        done = False
+        entries = [{"tokens": list(text.tokens), "start": text.start} for text in texts]
         try:
-            child = self._start()
-            entries = [{"tokens": list(text.tokens), "start": text.start} for text in texts]
-            child.send(op, texts=entries, **values)
-            while True:
-                event = child.receive()
-                if event["event"] == "done":
-                    done = True
-                    return
-                yield event
-                if event["event"] == "rows":
-                    child.send("next")
+            with self._exchange() as child:
+                child.send(op, texts=entries, **values)
+                while (event := child.receive())["event"] != "done":
+                    yield event
+                    if event["event"] == "rows":
+                        child.send("next")
         except ChildDied as death:
             raise EngineCrashed(f"scoring {len(texts)} texts: {death}") from death
-        finally:
-            if not done:
-                self._kill()
 
     def _require_scorable(self, texts: Sequence[Text]) -> None:
         limit = self.settings.n_ctx or int(self._loaded["n_ctx_train"])
@@ -235,11 +277,7 @@ class Engine:
         """Draw every request's candidates, judge them, keep each request's best."""
         drawn = {job.key: candidates(request, job, rerank) for request, job, rerank in group}
         jobs = [job for drawings in drawn.values() for job in drawings]
-        events = {
-            event["key"]: event
-            for event in survive(lambda batch: self._run(batch, None), jobs)
-            if event["event"] == "finished"
-        }
+        events = {event["key"]: event for event in self._finished(jobs)}
         for _, job, rerank in group:
             found = [events[drawing.key] for drawing in drawn[job.key]]
             texts = [
@@ -247,9 +285,20 @@ class Engine:
                 for event in found
                 for text in verdict_texts(rerank, event["answer"], self.tokenizer)
             ]
-            verdicts = list(differences(list(self.logprobs(texts))))
+            try:
+                verdicts = self._verdicts(texts)
+            except (EngineCrashed, OutOfMemoryInChild, ContextOverflow) as error:
+                yield _generation(failure(job, f"judging its {len(found)} answers: {error}"))
+                continue
             judged = sum(len(text.tokens) for text in texts)
             yield _generation(merged(job.key, found, best(found, verdicts), judged))
+
+    def _verdicts(self, texts: Sequence[Text]) -> list[float]:
+        """How much more likely yes is than no, of each pair; once more where the child died."""
+        try:
+            return list(differences(list(self.logprobs(texts))))
+        except EngineCrashed:  # the user may have killed it, as in `survive`
+            return list(differences(list(self.logprobs(texts))))
 
     def _job(self, request: Request, *, stream: bool) -> Job:
         prompt, sampling = request.prompt, request.sampling
@@ -273,16 +322,19 @@ class Engine:
             stream=stream,
         )
 
-    def _require_room(self, request: Request, job: Job) -> None:
+    def _require_fit(self, request: Request, given: int, generated: int, what: str) -> None:
         trained = int(self._loaded["n_ctx_train"])
         limit = self.settings.n_ctx or trained
-        if job.room > limit:
+        if given + generated > limit:
             more = f", or raise engine.n_ctx (the model knows {trained})" if limit < trained else ""
             raise ContextOverflow(
-                f"sample {request.sample_id} ({request.condition}) needs {len(job.tokens)} prompt "
-                f"+ {job.room - len(job.tokens)} generated tokens, the context holds {limit}; "
+                f"sample {request.sample_id} ({request.condition}) needs {given} {what} "
+                f"+ {generated} generated tokens, the context holds {limit}; "
                 f"shorten the prompt or lower sampling.max_tokens{more}"
             )
+
+    def _require_room(self, request: Request, job: Job) -> None:
+        self._require_fit(request, len(job.tokens), job.room - len(job.tokens), "prompt")
         worst = max(job.tokens)
         if min(job.tokens) < 0 or worst >= self._loaded["n_vocab"]:
             raise EngineError(
@@ -292,37 +344,44 @@ class Engine:
 
     def _start(self) -> Child:
         if self._child is None:
-            settings = self.settings
-            child = Child(self._worker)
+            with self._lock:
+                if self._halted:
+                    raise Abandoned
+                child = self._loading = Child(self._worker)
             try:
-                self._loaded = child.ask(
-                    "load",
-                    model=str(self.model),
-                    vocab_only=False,
-                    n_gpu_layers=self.identity.n_gpu_layers,
-                    device=self._device,
-                    adapter=[str(settings.adapter.path), settings.adapter.scale]
-                    if settings.adapter
-                    else None,
-                    # A GPU driver maps far more than it uses, and keeps files of its own.
-                    limited=self.identity.backend == "CPU",
-                    memory=self._memory,
-                    on_device=self._on_device,
-                    mixed=self._mixed,
-                    mode=settings.mode,
-                    width=self.identity.width,
-                    parallel=min(settings.parallel, self.identity.width),
-                    chunk=settings.chunk,
-                    n_ctx=settings.n_ctx,
-                    threads=settings.threads or physical_cores(),
-                )
+                self._loaded = child.ask("load", **self._load_values())
             except BaseException:
+                self._loading = None
                 child.kill()
                 raise
-            self._child = child
+            with self._lock:
+                self._loading, self._child = None, child
         return self._child
 
+    def _load_values(self) -> dict[str, Any]:
+        settings = self.settings
+        adapter = settings.adapter
+        return {
+            "model": str(self.model),
+            "vocab_only": False,
+            "n_gpu_layers": self.identity.n_gpu_layers,
+            "device": self._device,
+            "adapter": [str(adapter.path), adapter.scale] if adapter else None,
+            # A GPU driver maps far more than it uses, and keeps files of its own.
+            "limited": self.identity.backend == "CPU",
+            "memory": self._memory,
+            "on_device": self._on_device,
+            "mixed": self._mixed,
+            "mode": settings.mode,
+            "width": self.identity.width,
+            "parallel": min(settings.parallel, self.identity.width),
+            "chunk": settings.chunk,
+            "n_ctx": settings.n_ctx,
+            "threads": settings.threads or physical_cores(),
+        }
+
     def _ask(self, op: str, **values: Any) -> Mapping[str, Any]:
+        self._require_idle()
         try:
             return self._start().ask(op, **values)
         except ChildDied:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from harness import native
-from harness.engine.engine import Engine
-from harness.errors import EngineError
+from harness.engine.engine import Engine, engine_identity
+from harness.errors import EngineCrashed, EngineError
 from harness.protocols import OnToken
 from harness.records import EngineSettings, Generation, Request
 
@@ -32,7 +32,7 @@ class Fleet:
         self._engines = _started(
             [
                 partial(Engine, model, model_sha256, settings, device=index)
-                for index in device_indices(devices)
+                for index in device_indices(devices, settings)
             ]
         )
         first = self._engines[0]
@@ -48,12 +48,31 @@ class Fleet:
     def generate(
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
     ) -> Iterator[Generation]:
-        """Yield each request's generation as it finishes on any device, in any order."""
+        """Yield each request's generation as it finishes on any device, in any order.
+
+        A device whose child dies whatever it is asked is left out, and the others do its share;
+        EngineCrashed when none is left.
+        """
         self._engines[0].require_room(requests)
         # Prompts that share an opening stay together, so that a device decodes it once.
         waiting = deque(sorted(requests, key=lambda request: request.prompt.token_ids))
-        results: queue.Queue[Generation | BaseException | None] = queue.Queue()
+        while waiting:
+            lost = yield from self._crew(waiting, on_token)
+            if len(lost) == len(self._engines):
+                raise next(iter(lost.values()))
+            for engine, error in lost.items():
+                self._engines.remove(engine)
+                engine.close()
+                self.notes += (f"a device was lost, the others did its work: {error}",)
+
+    def _crew(
+        self, waiting: deque[Request], on_token: OnToken | None
+    ) -> Generator[Generation, None, dict[Engine, EngineCrashed]]:
+        """All devices at work until nothing is waiting; returns those that crashed."""
+        results: queue.Queue[Generation | tuple[Engine, BaseException | None]] = queue.Queue()
         stop = threading.Event()
+        for engine in self._engines:
+            engine.resume()
         crew = [
             threading.Thread(
                 target=self._work, args=(engine, waiting, results, stop, on_token), daemon=True
@@ -63,21 +82,27 @@ class Fleet:
         for worker in crew:
             worker.start()
         working = len(crew)
+        lost: dict[Engine, EngineCrashed] = {}
         try:
             while working:
                 result = results.get()
-                if isinstance(result, BaseException):
-                    raise result
-                if result is None:
-                    working -= 1
-                else:
+                if isinstance(result, Generation):
                     yield result
+                    continue
+                working -= 1
+                engine, error = result
+                if isinstance(error, EngineCrashed):
+                    lost[engine] = error
+                elif error is not None:
+                    raise error
         finally:
             stop.set()
             if working:
-                self._kill()
+                for engine in self._engines:
+                    engine.abandon()
             for worker in crew:
                 worker.join()
+        return lost
 
     def close(self) -> None:
         """End every child process."""
@@ -94,38 +119,33 @@ class Fleet:
         self,
         engine: Engine,
         waiting: deque[Request],
-        results: queue.Queue[Generation | BaseException | None],
+        results: queue.Queue[Generation | tuple[Engine, BaseException | None]],
         stop: threading.Event,
         on_token: OnToken | None,
     ) -> None:
+        share: dict[str, Request] = {}
         try:
-            while not stop.is_set():
-                share = self._take(waiting)
-                if not share:
-                    break
-                for generation in engine.generate(share, on_token=on_token):
+            while not stop.is_set() and (share := self._take(waiting)):
+                for generation in engine.generate(list(share.values()), on_token=on_token):
+                    del share[generation.request_key]
                     results.put(generation)
-            results.put(None)
+            results.put((engine, None))
         except BaseException as error:  # handed to the caller's thread, which raises it
-            results.put(error)
+            with self._taking:
+                waiting.extendleft(reversed(share.values()))
+            results.put((engine, error))
 
-    def _take(self, waiting: deque[Request]) -> list[Request]:
-        """The next share of the work: half of an equal part of what is left, but no crumbs.
+    def _take(self, waiting: deque[Request]) -> dict[str, Request]:
+        """The next share of the work, by key: half of an equal part of what is left, no crumbs.
 
         Slots run empty at the end of every share, so there should be few; what is left at the end
         should be small, so that no device waits long for another (guided self-scheduling,
         Polychronopoulos and Kuck 1987).
         """
-        share: list[Request] = []
         with self._taking:
             size = max(self._least, len(waiting) // (2 * len(self._engines)))
-            while waiting and len(share) < size:
-                share.append(waiting.popleft())
-        return share
-
-    def _kill(self) -> None:
-        for engine in self._engines:
-            engine.abandon()
+            taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        return {request.key: request for request in taken}
 
 
 def _started(starts: Sequence[Callable[[], Engine]]) -> list[Engine]:
@@ -171,12 +191,16 @@ def open_engine(
     """An engine on one device (llama.cpp's choice when none is named), or a fleet on several."""
     if len(devices) > 1:
         return Fleet(model, model_sha256, settings, devices)
-    index = device_indices(devices)[0] if devices else None
+    index = device_indices(devices, settings)[0] if devices else None
     return Engine(model, model_sha256, settings, device=index)
 
 
-def device_indices(names: Sequence[str]) -> list[int | None]:
-    """Where ggml lists the named devices; None for the CPU, which is not offloaded to."""
+def device_indices(names: Sequence[str], settings: EngineSettings) -> list[int | None]:
+    """Where ggml lists the named devices; None for the CPU, which is not offloaded to.
+
+    Raises EngineError for a device that is not there, for devices of several kinds (an answer
+    would depend on who gave it), and for layers on the CPU.
+    """
     handles = native.device_handles()
     known = [native.device_name(handle) for handle in handles]
     found: list[int | None] = []
@@ -185,4 +209,14 @@ def device_indices(names: Sequence[str]) -> list[int | None]:
             raise EngineError(f"device {name} was asked for, this machine has {', '.join(known)}")
         index = known.index(name)
         found.append(None if native.device_kind(handles[index]) == "cpu" else index)
+    if None in found and any(index is not None for index in found):
+        raise EngineError(
+            f"devices {', '.join(names)} compute differently, so an answer would depend on which "
+            "of them gave it; name devices of one kind"
+        )
+    if None in found and engine_identity(settings).n_gpu_layers:
+        raise EngineError(
+            f"device CPU was asked for and {settings.n_gpu_layers} layers on a GPU; "
+            "set engine.n_gpu_layers to 0 or name the GPU"
+        )
     return found

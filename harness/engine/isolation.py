@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.engine.child import ChildDied
 from harness.engine.sequence import Job
-from harness.errors import EngineCrashed
+from harness.errors import EngineCrashed, EngineError
 
 Event = Mapping[str, Any]
 Run = Callable[[Sequence[Job]], Iterator[Event]]
@@ -20,17 +20,19 @@ _HOPELESS = 3
 """So many requests failing alone, and none ever finishing, means that it is not the requests."""
 
 
-def survive(run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
+def survive(run: Run, jobs: Sequence[Job], *, answered: bool = False) -> Iterator[Event]:
     """Yield the ``finished`` events of every job, whatever happens to the child.
 
-    ``run`` yields ``started`` and ``finished`` events and raises ChildDied. What was started and
-    not finished at a death is suspect: suspects are run again in halves until one that dies alone
-    is left, which comes back as a failure. Raises EngineCrashed when the child dies before it
-    starts anything, or when every request kills it.
+    ``run`` yields ``started`` and ``finished`` events and raises EngineError: ChildDied, or what
+    the child ran into (no memory left, a decode that failed). What was started and not finished by
+    then is suspect: suspects are run again in halves until one that dies alone is left, which comes
+    back as a failure. ``answered`` says that this model has answered before. Raises EngineCrashed
+    when the child dies before it starts anything, or when every request kills it.
     """
     stack = [list(jobs)]
     alone: Counter[str] = Counter()
-    finished = failures = idle_deaths = 0
+    failed: set[str] = set()
+    idle_deaths, last_try = 0, False
     while stack:
         waiting = {job.key: job for job in stack.pop()}
         if not waiting:
@@ -41,18 +43,18 @@ def survive(run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
                 started.add(event["key"])
                 if event["event"] == "finished":
                     del waiting[event["key"]]
-                    finished += 1
+                    answered = True
                     yield event
-        except ChildDied as death:
+        except EngineError as death:
             suspects = [job for key, job in waiting.items() if key in started]
-            innocent = [job for key, job in waiting.items() if key not in started]
+            stack.append([job for key, job in waiting.items() if key not in started])
             if not suspects:
+                if not isinstance(death, ChildDied):
+                    raise
                 idle_deaths += 1
                 if idle_deaths >= _DEATHS_ALONE:
                     raise EngineCrashed(f"{death}; it died before it started a request") from death
-                stack.append(innocent)
                 continue
-            stack.append(innocent)
             if len(suspects) > 1:
                 half = len(suspects) // 2
                 stack += [suspects[half:], suspects[:half]]
@@ -61,13 +63,23 @@ def survive(run: Run, jobs: Sequence[Job]) -> Iterator[Event]:
             if alone[suspects[0].key] < _DEATHS_ALONE:
                 stack.append(suspects)
                 continue
-            failures += 1
-            if not finished and failures >= _HOPELESS:
-                raise EngineCrashed(f"every request ends the child process: {death}") from death
-            yield _failure(suspects[0], str(death))
+            failed.add(_request_of(suspects[0]))
+            if not answered and len(failed) >= _HOPELESS:
+                other = next((group for group in stack if group), None)
+                if last_try or other is None:
+                    raise EngineCrashed(f"every request ends the child process: {death}") from death
+                last_try = True
+                stack.append([other.pop()])  # one that was not beside them before giving up
+            yield failure(suspects[0], str(death))
 
 
-def _failure(job: Job, error: str) -> Event:
+def _request_of(job: Job) -> str:
+    """The request's key: the candidates of one reranked request are one request."""
+    return job.key.partition("#")[0]
+
+
+def failure(job: Job, error: str) -> Event:
+    """The event of a request that could not be answered."""
     return {
         "event": "finished",
         "key": job.key,

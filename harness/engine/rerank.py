@@ -43,6 +43,17 @@ def verdict_texts(rerank: Rerank, answer: str, tokenizer: Tokenizer) -> list[Tex
     return [Text(yes, start), Text(no, start)]
 
 
+def judge_sizes(reranks: Sequence[Rerank], tokenizer: Tokenizer) -> list[int]:
+    """Tokens of each judge's prompt and its verdict, without the answer that is judged."""
+    texts = [
+        rerank.judge.replace("{answer}", "") + max(rerank.yes, rerank.no, key=len)
+        for rerank in reranks
+    ]
+    if not texts:
+        return []
+    return [len(ids) for ids in tokenizer.tokenize(texts, add_special=True, parse_special=False)]
+
+
 def best(events: Sequence[Mapping[str, Any]], verdicts: Sequence[float]) -> int:
     """The candidate with the highest log p(yes) - log p(no); the first of equals.
 

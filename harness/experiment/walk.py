@@ -232,13 +232,13 @@ def generate(
         if not pending:
             continue
         with _opened(prepared, item, len(pending), open_engine) as engine:
-            notes += [f"{name}: {note}" for note in getattr(engine, "notes", ())]
             for request, generation in _answers(engine, pending, name):
                 store.add(request, generation, replace=not use_cache)
                 generations[request.key] = generation
                 if generation.finish_reason == "failed":
                     failed.append(generation)
                 watcher.answered(request, generation)
+            notes += [f"{name}: {note}" for note in getattr(engine, "notes", ())]
     watcher.finish(failed)
     return Answered(
         generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))
