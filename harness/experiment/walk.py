@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -253,16 +253,21 @@ class _DoesNotFit(Exception):
         self.cell, self.layers = cell, layers
 
 
+@contextmanager
 def _opened(
     prepared: Prepared, item: StageModel, pending: int, open_engine: OpenEngine
-) -> AbstractContextManager[Generator]:
-    """The stage model's engine; _DoesNotFit when fewer layers on the GPU are worth a try."""
+) -> Iterator[Generator]:
+    """The stage model's engine; _DoesNotFit when fewer layers on the GPU are worth a try.
+
+    Memory may be short at loading and, since the cache is made for the prompts at hand, later.
+    """
     cell = (item.stage, item.level)
     settings = prepared.plan.settings[cell]
     wanted = prepared.experiment.engine
     devices = wanted.devices[: max(1, pending // PER_DEVICE)]
     try:
-        return open_engine(item.model.path, item.model.sha256, settings, devices)
+        with open_engine(item.model.path, item.model.sha256, settings, devices) as engine:
+            yield engine
     except (EngineError, ModelInvalid) as error:
         if wanted.n_gpu_layers != "auto" or not settings.n_gpu_layers:
             raise

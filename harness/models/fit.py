@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from harness.records import ModelFile
@@ -39,19 +39,6 @@ class Fit:
     parallel: int
     n_ctx: int
     why: str
-
-    def halved(self, layers: int) -> Fit | None:
-        """The next smaller attempt after an allocation failed; None when nothing is left.
-
-        Slots halve first, down to one, since they cost speed only; then layers, down to the CPU.
-        ``layers`` is how many the model has (its blocks and the output).
-        """
-        if self.parallel > 1:
-            return replace(self, parallel=self.parallel // 2, why=f"{self.why}; halved the slots")
-        now = layers if self.n_gpu_layers == ALL else self.n_gpu_layers
-        if now > 0:
-            return replace(self, n_gpu_layers=now // 2, why=f"{self.why}; halved the layers")
-        return None
 
 
 def fit(

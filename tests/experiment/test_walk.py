@@ -65,8 +65,8 @@ def options(tmp_path: Path, **changes: Any) -> RunOptions:
 class Engines:
     """Opens fake engines and remembers what they were opened with and asked."""
 
-    def __init__(self, *, fits: int | None = None, fails: str = "") -> None:
-        self.fits, self.fails = fits, fails
+    def __init__(self, *, fits: int | None = None, fails: str = "", late: bool = False) -> None:
+        self.fits, self.fails, self.late = fits, fails, late
         self.opened: list[EngineSettings] = []
         self.asked: list[Request] = []
 
@@ -74,19 +74,22 @@ class Engines:
         self, model: Path, sha256: str, settings: EngineSettings, devices: Sequence[str]
     ) -> FakeEngine:
         self.opened.append(settings)
-        if self.fits is not None and not 0 <= settings.n_gpu_layers <= self.fits:
+        fits = self.fits is None or 0 <= settings.n_gpu_layers <= self.fits
+        if not (fits or self.late):
             raise EngineError("llama.cpp could not allocate")
-        return _Remembering(self)
+        return _Remembering(self, fits)
 
 
 class _Remembering(FakeEngine):
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, fits: bool) -> None:
         super().__init__(lambda request: "It is in France\nQuestion: and Italy, too?")
-        self.engines = engines
+        self.engines, self.fits = engines, fits
 
     def generate(
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
     ) -> Iterator[Generation]:
+        if not self.fits:
+            raise EngineError("a context for 16 sequences could not be allocated")
         for generation in super().generate(requests, on_token=on_token):
             request = next(r for r in requests if r.key == generation.request_key)
             self.engines.asked.append(request)
@@ -141,19 +144,20 @@ def test_an_opening_is_judged_with_and_without(folder: Path, tmp_path: Path) -> 
     assert strict(result.folder, "two", "opened" + OPENING_REMOVED) == ["False"]
 
 
-def test_layers_that_do_not_load_are_halved_when_they_were_auto(
-    folder: Path, tmp_path: Path
+@pytest.mark.parametrize("late", [False, True], ids=["at loading", "at the first request"])
+def test_layers_that_do_not_fit_are_halved_when_they_were_auto(
+    late: bool, folder: Path, tmp_path: Path
 ) -> None:
     chosen = experiment(folder, engine={"n_gpu_layers": "auto"})
     cell = ("base", "as-is")
     layers = 4
-    tried = []
+    tried, engines = [], Engines(fits=1, late=late)
     with Store(tmp_path / "answers.sqlite") as store:
         for _ in range(3):
             prepared = prepare(chosen, options(tmp_path), layers={cell: layers})
             tried.append(prepared.plan.settings[cell].n_gpu_layers)
             try:
-                generate(prepared, store, True, watcher=Watcher(), open_engine=Engines(fits=1))
+                generate(prepared, store, True, watcher=Watcher(), open_engine=engines)
                 break
             except _DoesNotFit as error:
                 assert error.cell == cell

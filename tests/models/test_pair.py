@@ -251,15 +251,6 @@ def test_without_a_gpu_nothing_is_offloaded_and_the_reason_is_given() -> None:
     assert found.why.startswith("no GPU: 0 layers offloaded")
 
 
-def test_halving_goes_on_until_nothing_is_left() -> None:
-    found = fit(sized(), n_gpu_layers=-1, parallel=4, tokens_per_sequence=64, devices=[])
-    steps = []
-    while (smaller := found.halved(11)) is not None:
-        found = smaller
-        steps.append((found.n_gpu_layers, found.parallel))
-    assert steps == [(-1, 2), (-1, 1), (5, 1), (2, 1), (1, 1), (0, 1)]
-
-
 def test_a_real_file_fits_where_its_size_says(tmp_path: Path) -> None:
     tiny = inspect_model(write_llama(tmp_path / "m.gguf", width=64), sha256=False)
     found = fit(
