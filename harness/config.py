@@ -200,7 +200,10 @@ class Experiment(_Model):
     contrasts: tuple[Contrast, ...] = ()
     templates: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    code: Literal["off", "sandboxed", "unsafe"] = "off"
+    code: Annotated[
+        Literal["off", "sandboxed", "unsafe"],
+        BeforeValidator(lambda value: "off" if value is False else value),  # YAML's plain `off`
+    ] = "off"
 
     @property
     def level_names(self) -> tuple[str, ...]:
@@ -270,14 +273,14 @@ def parse_experiment(data: Mapping[str, Any], where: str) -> Experiment:
 
 def _check_names(experiment: Experiment, where: str) -> None:
     """Cross-references that a field's own type cannot see."""
-    stages = sorted(experiment.stages)
-    if not experiment.stages and not experiment.pair:
-        # ``harness run --pair`` fills it in; a file without either is a template for that.
+    if not experiment.stages:
+        # A pair fills them in, the file's or that of ``harness run --pair``; then they are checked.
         return
-    if isinstance(experiment.strategies, Mapping) and experiment.stages:
+    stages = sorted(experiment.stages)
+    if isinstance(experiment.strategies, Mapping):
         for stage in experiment.strategies:
             _known(where, "strategies", stage, stages)
-    if experiment.recovery and experiment.stages:
+    if experiment.recovery:
         _known(where, "recovery.base", experiment.recovery.base, stages)
         _known(where, "recovery.instruct", experiment.recovery.instruct, stages)
     for stage in stages:

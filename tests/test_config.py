@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness.cli.override import override
 from harness.config import Experiment, load_experiment, parse_experiment
 from harness.errors import ConfigError
-from harness.records import Condition
+from harness.experiment import with_pair
+from harness.records import Condition, Message, Sample
 from harness.resources import resource_dir
+from harness.strategies import preview
+from harness.templates import load_templates
 
 PAIR: dict[str, Any] = {
     "name": "x",
@@ -136,3 +140,26 @@ def test_an_experiment_survives_being_written_into_a_manifest() -> None:
     first = parse(levels={"from": "F16", "make": ["Q8_0"]}, suites=[{"ifeval": None}])
     again = parse_experiment(json.loads(first.model_dump_json(by_alias=True)), "manifest.json")
     assert again == first
+
+
+def test_the_documented_experiment_is_one(tmp_path: Path) -> None:
+    """The page shows two ways to name the stages; each is valid, and its prompts can be asked."""
+    page = (resource_dir("models").parent / "docs" / "experiments.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    shown["stages"]["instruct"]["sha256"] = {"Q8_0": "0" * 64}
+    pair = parse_experiment({k: v for k, v in shown.items() if k != "stages"}, "the page")
+    assert pair.pair == "smollm2-135m"
+    own = parse_experiment({k: v for k, v in shown.items() if k != "pair"}, "the page")
+    templates = load_templates()
+    item = Sample("x", (Message("user", "Name a tea."),), ())
+    for arm in own.arms("base"):
+        assert "Name a tea." in preview(item, arm, templates[arm.strategy])
+
+
+def test_a_pairs_names_are_checked_once_it_is_there() -> None:
+    contrast = {"name": "c", "a": "base/Q8_0/raw", "b": "base/Q8_0/qa"}
+    named: dict[str, Any] = {"name": "x", "pair": "smollm2-135m", "contrasts": [contrast]}
+    assert with_pair(parse_experiment(named, "file.yaml"), None).declared_contrasts()
+    wrong = {**named, "contrasts": [{**contrast, "a": "chat/Q8_0/raw"}]}
+    with pytest.raises(ConfigError, match="'chat' is unknown; accepted: base, instruct"):
+        with_pair(parse_experiment(wrong, "file.yaml"), None)

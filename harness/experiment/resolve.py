@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import models
-from harness.config import AS_IS, Experiment, MadeLevels, Stage
+from harness.config import AS_IS, Experiment, MadeLevels, Stage, parse_experiment
 from harness.errors import ConfigError, TemplateError
 from harness.records import Adapter, ModelFile
 from harness.resources import resource_dir
@@ -48,7 +48,7 @@ def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
         updates["recovery"] = {"base": names[0], "instruct": names[-1]}
     if experiment.levels == (AS_IS,):
         updates["levels"] = ("Q8_0",)
-    return Experiment.model_validate({**_dump(experiment), **updates})
+    return parse_experiment({**_dump(experiment), **updates}, experiment.name)
 
 
 def _dump(experiment: Experiment) -> dict[str, object]:
