@@ -13,35 +13,56 @@ from harness.engine.sequence import Job, Slot
 
 
 def in_order(jobs: Iterable[Job], chunk: int) -> list[Job]:
-    """Jobs that share their first chunk together, the longest first.
+    """Jobs that begin alike together, chunk after chunk, the longest first.
 
     Longest first keeps the slots full to the end: what is left over when the queue is empty is
-    short. Jobs of one shared prefix stay together, so that it is decoded once.
+    short. Jobs of one shared prefix stay together, so that it is decoded once; so do, among them,
+    those that share more of it. A family stands where its longest job would stand alone.
     """
-    groups: dict[tuple[int, ...], list[Job]] = defaultdict(list)
-    for job in jobs:
-        groups[job.tokens[:chunk] if len(job.tokens) > chunk else ()].append(job)
-    # Items that share nothing form groups of one; they are ordered among each other like any.
-    ordered = [sorted(group, key=_longest_first) for group in groups.values()]
-    ordered.sort(key=lambda group: _longest_first(group[0]))
-    return [job for group in ordered for job in group]
+    listed = list(jobs)
+    places: dict[str, list[tuple[int, int, str]]] = {job.key: [] for job in listed}
+    for _, family in families(listed, chunk):
+        first = min(map(_longest_first, family))
+        for job in family:
+            places[job.key].append(first)
+    return sorted(listed, key=lambda job: (*places[job.key], _longest_first(job)))
 
 
 def shared_prefix(jobs: Seq[Job], chunk: int) -> dict[str, int]:
-    """Tokens, in whole chunks, that each job shares with every other of its first chunk, by key.
+    """Tokens, in whole chunks, of the shared prefix that each job starts from, by key.
 
-    For models whose memory cannot be cut back: there the prefix must be held in a state of its own.
+    For models whose memory cannot be cut back: there the prefix must be held in a state of its own,
+    one at a time. A family is held either together, on what all of it shares, or its parts one
+    after another, each on its own longer prefix: whichever leaves fewer tokens to decode.
     """
-    groups: dict[tuple[int, ...], list[Job]] = defaultdict(list)
-    for job in jobs:
-        if len(job.tokens) > chunk:
-            groups[job.tokens[:chunk]].append(job)
     found = {job.key: 0 for job in jobs}
-    for group in groups.values():
-        if len(group) > 1:
-            first = group[0].tokens
-            size = min(whole_chunks(common(first, job.tokens), job, chunk) for job in group)
-            found.update((job.key, size) for job in group)
+    saved = dict(found)  # tokens a job does not decode: the first of those held together does
+    for size, family in reversed(families(jobs, chunk)):
+        if (len(family) - 1) * size >= sum(saved[job.key] for job in family):
+            found.update((job.key, size) for job in family)
+            saved.update((job.key, size) for job in family[1:])
+            saved[family[0].key] = 0
+        else:
+            found.update((job.key, size) for job in family if not found[job.key])
+    return found
+
+
+def families(jobs: Iterable[Job], chunk: int) -> list[tuple[int, list[Job]]]:
+    """Every set of jobs that begin alike and go on differently, and the tokens they share.
+
+    Tokens are counted in whole chunks before a job's last one. All jobs together are the first
+    family; a family comes before its parts. Every chunk of a prompt is looked at once at most.
+    """
+    found, growing = [], [(0, list(jobs))]
+    while growing:
+        size, family = growing.pop()
+        parts: dict[tuple[int, ...], list[Job]] = defaultdict(list)
+        for job in family:
+            if size + chunk < len(job.tokens):
+                parts[job.tokens[size : size + chunk]].append(job)
+        if family and not any(len(part) == len(family) for part in parts.values()):
+            found.append((size, family))
+        growing += [(size + chunk, part) for part in parts.values() if len(part) > 1]
     return found
 
 

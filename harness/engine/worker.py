@@ -8,6 +8,7 @@ dies, its end of the pipe closes and the child ends at once.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import queue
@@ -16,17 +17,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from harness import native
 from harness.engine import wire
 from harness.engine.limits import allocatable, restrain
 from harness.engine.loop import Loop, Plan
 from harness.engine.probe import agreeing_sizes
 from harness.engine.runner import Model, OutOfMemory, Runner, Shape
+from harness.engine.sampling import needs_chain
 from harness.engine.scheduler import in_order
 from harness.engine.scoring import Scorer, Text, rows_per_block, scored
 from harness.engine.sequence import Sequence as Decoding
@@ -34,7 +37,49 @@ from harness.errors import EngineError, HarnessError
 
 Command = Mapping[str, Any]
 
-_WORKING_MEMORY = 16 << 20
+_WORKING_MEMORY = 8 << 20
+"""What Python and ggml's scratch buffers may grow by while jobs run."""
+
+_SMALLEST_CONTEXT = 64 << 20
+"""With less than this, and a stack for every thread, not even a context to measure is made."""
+
+_THREAD_STACK = 8 << 20
+_CELL_RECORD = 52  # llama_kv_cells: 3 positions, a token, a bit for each of 256 sequences, a shift
+_USED_CELL = 2 * 48  # ... and a node in each of two sets while a token is there
+_CANDIDATE = 12  # bytes of a llama_token_data: a token, its logit, its probability
+_LARGE_BLOCK = 4 << 20
+_M_MMAP_THRESHOLD = -3  # malloc.h
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Bytes that contexts of a model take, as a small one showed.
+
+    ``own`` is what any has: graphs, scheduler, activations. ``cell`` is a token's place in the
+    cache, ``used`` what a token adds there, ``attention`` is for every row of a batch and every
+    cell it may look at, ``output`` for every row of logits, ``chain`` for every sampler chain.
+    """
+
+    own: float
+    cell: float
+    used: float
+    attention: float
+    output: float
+    chain: float
+
+    def of(self, shape: Shape, longest: int, *, chains: bool) -> float:
+        """The most a context of this shape takes, with ``longest`` tokens in every slot."""
+        room = -(-shape.room // 256) * 256  # as llama.cpp rounds it, and the rows below
+        cells = shape.slots * room
+        rows = -(-max(shape.batch, shape.slots) // shape.slots) * shape.slots
+        return (
+            self.own
+            + self.cell * cells
+            + self.used * shape.slots * longest
+            + self.attention * rows * (cells if shape.unified else room)
+            + self.output * shape.outputs
+            + (self.chain * shape.slots if chains else 0)
+        )
 
 
 class Worker:
@@ -46,7 +91,8 @@ class Worker:
         self._model: Model | None = None
         self._room: tuple[Plan, Runner] | None = None
         self._sizes: tuple[int, ...] | None = None
-        self._cell_size = 0.0
+        self._chains = False
+        self._cost: _Cost | None = None
         self._settings: dict[str, Any] = {}
 
     def serve(self) -> None:
@@ -76,6 +122,7 @@ class Worker:
         self._settings = dict(command)
         if command.get("limited"):
             restrain(command.get("memory"))
+            _return_large_blocks()
         adapter = command.get("adapter")
         self._model = model = Model(
             Path(command["model"]),
@@ -118,7 +165,9 @@ class Worker:
     def generate(self, command: Command) -> None:
         """Answer jobs; tells each start and each end, then a tally."""
         jobs = [wire.job_from_json(entry) for entry in command["jobs"]]
-        plan, runner = self._room_for(max(job.room for job in jobs))
+        plan, runner = self._room_for(
+            max(job.room for job in jobs), chains=any(needs_chain(job.sampling) for job in jobs)
+        )
         loop = Loop(runner, plan)
         for sequence in loop.run(
             in_order(jobs, plan.kinship),
@@ -181,48 +230,74 @@ class Worker:
             raise EngineError("no model is loaded")
         return self._model
 
-    def _room_for(self, room: int) -> tuple[Plan, Runner]:
+    def _room_for(self, room: int, *, chains: bool) -> tuple[Plan, Runner]:
         """A context with room for the longest job: the one at hand if it is large enough.
 
         Where memory is short the plan has fewer slots; in exact mode only as few as give the same
-        bits. Raises OutOfMemory when even the smallest plan does not fit.
+        bits. The first job that needs a sampler chain counts as larger: chains were not planned
+        for. Raises OutOfMemory when even the smallest plan does not fit.
         """
-        room = max(room, self._settings["n_ctx"])
-        if self._room is not None and self._room[1].room >= room:
+        longest, room = room, max(room, self._settings["n_ctx"])
+        planned = self._chains or not chains or not self._settings.get("limited")
+        if self._room is not None and self._room[1].room >= room and planned:
             self._room[1].clear()
             return self._room
         if self._room is not None:
             self._room[1].close()
             self._room = None
-        for plan in self._plans():
+        self._chains = self._chains or chains
+        plans = self._plans()
+        for plan in plans:
             shape = self._shape(plan, room)
-            if not self._fits(shape):
+            if not self._fits(shape, longest, chains=self._chains):
                 continue
             with contextlib.suppress(OutOfMemory):
                 self._room = (plan, Runner(self._loaded(), shape))
                 return self._room
-        raise OutOfMemory(
-            f"{self._plans()[-1].slots} sequences of {room} tokens do not fit into memory; lower "
-            "sampling.max_tokens, shorten the prompts, or lower engine.width (engine.parallel in "
-            "fast mode)"
-        )
+        raise _too_large(plans[-1].slots, room)
 
-    def _fits(self, shape: Shape) -> bool:
-        """Whether the cache leaves memory for the rest; an allocation that fails may also abort.
+    def _fits(self, shape: Shape, longest: int, *, chains: bool) -> bool:
+        """Whether memory suffices for a context; an allocation that fails may end the process.
 
         Only asked on the CPU: a GPU's driver says no without harm.
         """
         free = allocatable()
         if free is None or not self._settings.get("limited"):
             return True
-        if not self._cell_size:
-            small = Runner(self._loaded(), self._shape_of(2, 256, 32))
-            self._cell_size = small.memory_size() / (2 * 256)
-            small.close()
-        needed = self._cell_size * shape.slots * shape.room
-        # Logits and the compute buffer hold a row of the vocabulary for every output.
-        needed += 3 * 4 * self._loaded().vocabulary.size * shape.outputs + _WORKING_MEMORY
-        return needed <= free
+        if self._cost is None:
+            if free < _SMALLEST_CONTEXT + _THREAD_STACK * self._settings["threads"]:
+                return False
+            self._cost = self._measure(max(shape.batch, self._settings["chunk"]))
+            free = allocatable() or 0
+        return self._cost.of(shape, longest, chains=chains) + _WORKING_MEMORY <= free
+
+    def _measure(self, batch: int) -> _Cost:
+        """What contexts take: a small one is made, and one decode starts the threads.
+
+        llama.cpp says how large the cache is; the rest of what the process grew by is there in any
+        context. Its compute buffer grows with the room, whatever the number of slots, by a mask of
+        attention for each cache (a sliding window has its own): two bytes for each row and cell
+        with flash attention, else four, and there also scores, twice, for every head.
+        """
+        model = self._loaded()
+        before = allocatable() or 0
+        small = Runner(model, self._shape_of(2, 256, batch))
+        grown, size = before - (allocatable() or 0), small.memory_size()
+        log = native.log_tail(200)
+        caches = sum(line.startswith("llama_kv_cache") and ": size =" in line for line in log)
+        flash = any("Flash Attention enabled" in line for line in log)
+        small.decode([0, 0], [0, 0], [0, 1], [True, True])
+        small.close()
+        heads = model.low.llama_model_n_head(model.handle)
+        n_vocab = model.vocabulary.size
+        return _Cost(
+            own=max(0, grown - size),
+            cell=size / (2 * 256) + _CELL_RECORD * caches,
+            used=_USED_CELL * caches,
+            attention=2 * caches if flash else 4 * caches + 8 * heads,
+            output=3 * 4 * n_vocab,  # in the compute buffer, in the output buffer, and for copies
+            chain=2 * _CANDIDATE * n_vocab,  # top-p without top-k sorts a copy of the candidates
+        )
 
     def _plans(self) -> list[Plan]:
         """From the plan the settings ask for to the smallest that gives the same answers."""
@@ -230,6 +305,8 @@ class Worker:
         slots, chunk = settings["width"], settings["chunk"]
         if settings["mode"] == "exact":
             if self._sizes is None:
+                if not self._fits(self._shape_of(slots, 256, slots), 256, chains=False):
+                    raise _too_large(slots, 256)
                 self._sizes = agreeing_sizes(
                     lambda rows: Runner(self._loaded(), self._shape_of(rows, 256, rows)), slots
                 )
@@ -259,6 +336,23 @@ class Worker:
         return Shape(
             slots=slots, room=room, batch=batch, outputs=slots, threads=self._settings["threads"]
         )
+
+
+def _too_large(slots: int, room: int) -> OutOfMemory:
+    return OutOfMemory(
+        f"{slots} sequences of {room} tokens do not fit into memory; lower sampling.max_tokens, "
+        "shorten the prompts, or lower engine.width (engine.parallel in fast mode)"
+    )
+
+
+def _return_large_blocks() -> None:
+    """Make glibc give large blocks back when they are freed.
+
+    By itself it raises its threshold with every such block, and keeps the later ones: they would
+    count as used by whoever asks what may still be allocated.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def main(make: Callable[[queue.Queue[Command], BinaryIO], Worker] = Worker) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.engine import Engine, engine_identity, open_tokenizer
 from harness.errors import ContextOverflow, EngineError, ModelInvalid
-from harness.records import LogitRules, Sampling
+from harness.records import EngineSettings, LogitRules, Sampling
 from tests import tinygguf
 from tests.engine.conftest import EXACT, Ask, make_requests, mixed_texts
 
@@ -230,3 +231,84 @@ def test_settings_that_cannot_work_are_refused(tiny: Path, name: str, value: int
 
 def test_sampling_defaults_are_greedy() -> None:
     assert Sampling().temperature == 0
+
+
+def two_conditions(count: int) -> list[str]:
+    """Prompts of two conditions in turn, alike in their first chunk and in 300 bytes of their own.
+
+    The items of each differ in length, and one prompt shares the first chunk only.
+    """
+    opening = "h" * 40
+    return [opening + "apart"] + [
+        opening + condition * 300 + f" item {index} " + "x" * (index % 5)
+        for index in range(count)
+        for condition in "AB"
+    ]
+
+
+def test_a_recurrent_model_holds_the_prefix_of_each_condition(mamba: Path) -> None:
+    with Engine(mamba, "mamba", EXACT) as engine:
+        requests = make_requests(engine.tokenizer, two_conditions(10), max_tokens=4)
+        together = {g.request_key: g.text for g in engine.generate(requests)}
+        assert engine.tally["prefilled"] < 2 * 320 + 21 * 50
+        alone = {r.key: next(engine.generate([r])).text for r in requests[::7]}
+    assert {key: together[key] for key in alone} == alone
+
+
+def test_conditions_in_turn_do_not_drive_each_other_out_of_one_slot(tiny: Path) -> None:
+    with Engine(tiny, "tiny", dataclasses.replace(EXACT, parallel=1)) as engine:
+        list(engine.generate(make_requests(engine.tokenizer, two_conditions(10), max_tokens=2)))
+        assert engine.tally["prefilled"] < 2 * 320 + 21 * 50
+
+
+COUNTED = (
+    "import sys; open(sys.argv[1], 'a').write('x'); from harness.engine.worker import main; main()"
+)
+
+
+def answered_by_one_child(
+    path: Path,
+    texts: list[str],
+    settings: EngineSettings,
+    started: Path,
+    memory: int,
+    **sampled: float,
+) -> int:
+    """Slots of the plan that answered every request, 0 where the engine said that none fits."""
+    started.write_text("", encoding="utf-8")
+    worker = (sys.executable, "-c", COUNTED, str(started))
+    with Engine(path, "x", settings, memory=memory << 20, worker=worker) as engine:
+        requests = make_requests(engine.tokenizer, texts, **sampled)
+        try:
+            found = list(engine.generate(requests))
+            slots = engine.plan["slots"]
+        except EngineError as error:
+            assert "do not fit into memory" in str(error), f"{memory} MiB"
+            found, slots = [], 0
+    assert [g.error for g in found if g.error] == []
+    assert started.read_text(encoding="utf-8") == "x", f"with {memory} MiB the child died"
+    return slots
+
+
+def test_no_limit_of_memory_ends_the_child(roomy: Path, tmp_path: Path) -> None:
+    limits = (12, 80, 120, 150, 165, 180, 190, 240)
+    started = tmp_path / "started"
+    slots = [
+        answered_by_one_child(roomy, mixed_texts(6), ROOMY, started, memory, max_tokens=4)
+        for memory in limits
+    ]
+    assert slots == sorted(slots)
+    assert {0, 8, 16} == set(slots)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_sampler_chains_of_a_large_vocabulary_are_planned_for(tmp_path: Path) -> None:
+    gemma = Path(__file__).parents[2] / "weights" / "gemma-3-270m-Q4_K_M.gguf"
+    if not gemma.is_file():
+        pytest.fail(f"{gemma} is missing: run `make setup-weights`")
+    settings = EngineSettings(threads=2, n_ctx=2048)
+    texts, started = [f"word {index}" for index in range(20)], tmp_path / "started"
+    for memory in (640, 742, 860):
+        sampled = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 2}
+        assert answered_by_one_child(gemma, texts, settings, started, memory, **sampled)
