@@ -4,6 +4,7 @@
 which job gets which slot, the ``runner`` to compute, and each ``sequence`` whether it is done.
 """
 
+from harness.engine.child import dismiss_spares
 from harness.engine.engine import Engine, engine_identity
 from harness.engine.fake import FakeEngine, FakeTokenizer
 from harness.engine.fleet import Fleet, open_engine
@@ -19,6 +20,7 @@ __all__ = [
     "LogitBlock",
     "Text",
     "TokenScores",
+    "dismiss_spares",
     "engine_identity",
     "kl_divergence",
     "open_engine",

@@ -42,16 +42,7 @@ class Child:
     """A worker process with a pipe each way; a context manager would end it, so does ``close``."""
 
     def __init__(self, command: Sequence[str] = WORKER) -> None:
-        root = str(Path(harness.__file__).resolve().parent.parent)
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**_PATIENT_THREADS, **os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
-        )
+        self._process = (_spare() if command == WORKER else None) or _spawn(command)
         self._words = bytearray()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -126,6 +117,48 @@ class Child:
         self.kill()
         words = self._words.decode("utf-8", "replace")
         return ChildDied(f"{_how(code)}; its last words: {gist(words) or 'none'}")
+
+
+_spares: list[subprocess.Popen[bytes]] = []
+
+
+def keep_spares(count: int) -> None:
+    """Have so many idle worker processes at hand: one takes half a second to import its libraries.
+
+    They hold no model, and end with this process like any worker.
+    """
+    _spares.extend(_spawn(WORKER) for _ in range(count - len(_spares)))
+
+
+def dismiss_spares() -> None:
+    """End the idle worker processes that nobody took."""
+    while spare := _spare():
+        spare.kill()
+        spare.communicate()
+
+
+def _spare() -> subprocess.Popen[bytes] | None:
+    """An idle worker that still lives, if there is one."""
+    while _spares:
+        with contextlib.suppress(IndexError):  # another thread may have taken the last one
+            spare = _spares.pop()
+            if spare.poll() is None:
+                return spare
+            spare.communicate()
+    return None
+
+
+def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    root = str(Path(harness.__file__).resolve().parent.parent)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**_PATIENT_THREADS, **os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
+    )
 
 
 def _how(code: int | None) -> str:

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from harness import native
-from harness.engine.child import WORKER, Abandoned, Child, ChildDied, OutOfMemoryInChild
+from harness.engine.child import (
+    WORKER,
+    Abandoned,
+    Child,
+    ChildDied,
+    OutOfMemoryInChild,
+    keep_spares,
+)
 from harness.engine.isolation import Event, failure, survive
 from harness.engine.limits import physical_cores
 from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
@@ -187,6 +194,10 @@ class Engine:
                 size = event["count"] * n_vocab
                 rows = window[:size].reshape(event["count"], n_vocab)
                 yield LogitBlock(event["index"], event["start"], rows)
+
+    def expect_another(self) -> None:
+        """Another model will follow this one: start its process while this one works."""
+        keep_spares(1)
 
     def close(self) -> None:
         """End the child process and give its memory back."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import native
+from harness.engine.child import keep_spares
 from harness.engine.engine import Engine, engine_identity
 from harness.errors import EngineCrashed, EngineError
 from harness.protocols import OnToken
@@ -103,6 +104,10 @@ class Fleet:
             for worker in crew:
                 worker.join()
         return lost
+
+    def expect_another(self) -> None:
+        """Another model will follow this one: start its processes while this one works."""
+        keep_spares(len(self._engines))
 
     def close(self) -> None:
         """End every child process."""

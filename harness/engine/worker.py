@@ -48,6 +48,9 @@ _CELL_RECORD = 52  # llama_kv_cells: 3 positions, a token, a bit for each of 256
 _USED_CELL = 2 * 48  # ... and a node in each of two sets while a token is there
 _CANDIDATE = 12  # bytes of a llama_token_data: a token, its logit, its probability
 _LARGE_BLOCK = 4 << 20
+_PLENTY = 2 << 30
+"""With so much memory free, some dozens of MB that glibc keeps decide nothing."""
+
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -122,7 +125,8 @@ class Worker:
         self._settings = dict(command)
         if command.get("limited"):
             restrain(command.get("memory"))
-            _return_large_blocks()
+            if (allocatable() or _PLENTY) < _PLENTY:
+                _return_large_blocks()
         adapter = command.get("adapter")
         self._model = model = Model(
             Path(command["model"]),

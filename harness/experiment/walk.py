@@ -14,6 +14,7 @@ from harness.analysis import Analysis, analyse
 from harness.checks import CodeSettings
 from harness.config import Experiment
 from harness.datasets import load_suite, suite_sha256
+from harness.engine import dismiss_spares
 from harness.engine import open_engine as open_llama
 from harness.errors import EngineError, ModelInvalid, SuiteError
 from harness.experiment.manifest import build_manifest
@@ -224,21 +225,30 @@ def generate(
     before = len(generations)
     notes: list[str] = []
     failed: list[Generation] = []
-    for number, item in enumerate(planned.stage_models, start=1):
-        cell = (item.stage, item.level)
-        pending = _pending(planned.requests[cell], generations)
-        name = f"{item.stage}/{item.level}"
-        watcher.model(name, number, len(planned.stage_models), len(pending))
-        if not pending:
-            continue
-        with _opened(prepared, item, len(pending), open_engine) as engine:
-            for request, generation in _answers(engine, pending, name):
-                store.add(request, generation, replace=not use_cache)
-                generations[request.key] = generation
-                if generation.finish_reason == "failed":
-                    failed.append(generation)
-                watcher.answered(request, generation)
-            notes += [f"{name}: {note}" for note in getattr(engine, "notes", ())]
+    open_cells = [
+        number
+        for number, item in enumerate(planned.stage_models, start=1)
+        if _pending(planned.requests[item.stage, item.level], generations)
+    ]
+    try:
+        for number, item in enumerate(planned.stage_models, start=1):
+            pending = _pending(planned.requests[item.stage, item.level], generations)
+            name = f"{item.stage}/{item.level}"
+            watcher.model(name, number, len(planned.stage_models), len(pending))
+            if not pending:
+                continue
+            with _opened(prepared, item, len(pending), open_engine) as engine:
+                if number < open_cells[-1] and hasattr(engine, "expect_another"):
+                    engine.expect_another()
+                for request, generation in _answers(engine, pending, name):
+                    store.add(request, generation, replace=not use_cache)
+                    generations[request.key] = generation
+                    if generation.finish_reason == "failed":
+                        failed.append(generation)
+                    watcher.answered(request, generation)
+                notes += [f"{name}: {note}" for note in getattr(engine, "notes", ())]
+    finally:
+        dismiss_spares()
     watcher.finish(failed)
     return Answered(
         generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))

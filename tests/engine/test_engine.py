@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine, engine_identity, open_tokenizer
+from harness.engine import Engine, child, dismiss_spares, engine_identity, open_tokenizer
 from harness.errors import ContextOverflow, EngineError, ModelInvalid
 from harness.records import EngineSettings, LogitRules, Sampling
 from tests import tinygguf
@@ -312,3 +312,26 @@ def test_sampler_chains_of_a_large_vocabulary_are_planned_for(tmp_path: Path) ->
     for memory in (640, 742, 860):
         sampled = {"temperature": 0.8, "top_p": 0.9, "max_tokens": 2}
         assert answered_by_one_child(gemma, texts, settings, started, memory, **sampled)
+
+
+def test_a_process_started_ahead_serves_the_next_model_and_none_is_left(
+    tiny: Path, ask: Ask
+) -> None:
+    requests = ask(["abc"], max_tokens=4)
+    with Engine(tiny, "tiny", EXACT) as first:
+        first.expect_another()
+        (spare,) = child._spares
+        expected = [g.text for g in first.generate(requests)]
+    with Engine(tiny, "tiny", EXACT) as second:
+        assert second.pid == spare.pid
+        assert [g.text for g in second.generate(requests)] == expected
+        second.expect_another()
+        (spare,) = child._spares
+    spare.kill()
+    spare.wait()
+    with Engine(tiny, "tiny", EXACT) as third:
+        assert third.pid != spare.pid, "one that died is not used"
+        third.expect_another()
+        (spare,) = child._spares
+    dismiss_spares()
+    assert spare.poll() is not None
