@@ -79,6 +79,7 @@ def header(options: argparse.Namespace) -> list[str]:
         "",
         f"- date: {datetime.date.today().isoformat()}; model: `{options.model.name}`",
         f"- machine: {cpu_name()}, {physical_cores()} cores, {platform.system()}",
+        *(["- GPU: not measured, this build has none"] if build.backend == "CPU" else []),
         f"- load average when it began: {load:.1f} (more than 0 means that others were at work)",
         f"- build: {build.package}, {build.llama_build}, {build.backend}; {build.cpu_features}",
         f"- {options.items} prompts, {options.max_tokens} greedy tokens each, {options.slots} "
