@@ -36,6 +36,7 @@ class Fleet:
                 for index in device_indices(devices, settings)
             ]
         )
+        self._opened = tuple(self._engines)
         first = self._engines[0]
         self.identity, self.notes, self.tokenizer = first.identity, first.notes, first.tokenizer
         self.logprobs, self.logit_rows = first.logprobs, first.logit_rows
@@ -43,8 +44,8 @@ class Fleet:
     @property
     def tally(self) -> dict[str, float]:
         """What all devices did together; seconds are added up."""
-        names = {name for engine in self._engines for name in engine.tally}
-        return {name: sum(e.tally.get(name, 0) for e in self._engines) for name in names}
+        names = {name for engine in self._opened for name in engine.tally}
+        return {name: sum(e.tally.get(name, 0) for e in self._opened) for name in names}
 
     def generate(
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
@@ -111,7 +112,7 @@ class Fleet:
 
     def close(self) -> None:
         """End every child process."""
-        for engine in self._engines:
+        for engine in self._opened:  # a lost one may have started a child again to tokenize
             engine.close()
 
     def __enter__(self) -> Fleet:
