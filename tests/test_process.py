@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness.process
+from tests.processes import exists, heed_interrupts
 
 _PROGRAM = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+import sys
 from pathlib import Path
 from tests.test_process import work, noted
 from harness.process import pool
@@ -48,6 +48,7 @@ def begun(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     deadline = time.monotonic() + 60
     while len(list(notes.iterdir())) < 2 and time.monotonic() < deadline:
@@ -56,19 +57,11 @@ def begun(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
     return process, [int(note.name) for note in notes.iterdir()]
 
 
-def alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] != "Z"
-
-
 def ended(workers: list[int]) -> bool:
     deadline = time.monotonic() + 5
-    while any(map(alive, workers)) and time.monotonic() < deadline:
+    while any(map(exists, workers)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return not any(map(alive, workers))
+    return not any(map(exists, workers))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and kills for real")

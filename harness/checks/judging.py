@@ -107,7 +107,10 @@ def judge_many(
     jobs: int | None = None,
     code: CodeSettings = _OFF,
 ) -> Iterator[tuple[CheckResult, ...]]:
-    """Judge ``(sample, response, request key)`` items in parallel over cores, in their order."""
+    """Judge ``(sample, response, request key)`` items in parallel over cores, in their order.
+
+    ``jobs`` as for :func:`in_parallel`.
+    """
     yield from in_parallel(partial(_judge_item, code), list(items), jobs)
 
 

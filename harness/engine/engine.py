@@ -114,9 +114,8 @@ class Engine:
         words. Raises ContextOverflow before anything is generated, EngineCrashed when the child
         dies whatever it is asked, EngineError while it is still answering an earlier call.
         """
-        self.require_room(requests)
         stream = Stream(on_token) if on_token else None
-        jobs = [self._job(request, stream=on_token is not None) for request in requests]
+        jobs = self._jobs(requests, stream=on_token is not None)
         plain = [
             job
             for request, job in zip(requests, jobs, strict=True)
@@ -135,7 +134,11 @@ class Engine:
 
     def require_room(self, requests: Sequence[Request]) -> None:
         """Raise ContextOverflow for the first request that does not fit, naming its sample."""
-        jobs = [self._job(request, stream=False) for request in requests]
+        self._jobs(requests, stream=False)
+
+    def _jobs(self, requests: Sequence[Request], *, stream: bool) -> list[Job]:
+        """What the child is asked, in the requests' order, once all of it is known to fit."""
+        jobs = [self._job(request, stream=stream) for request in requests]
         for request, job in zip(requests, jobs, strict=True):
             self._require_room(request, job)
         judged = [
@@ -147,6 +150,7 @@ class Engine:
             judged, judge_sizes([rerank for *_, rerank in judged], self.tokenizer), strict=True
         ):
             self._require_fit(request, size, answer, "tokens of the judge's prompt")
+        return jobs
 
     def abandon(self) -> None:
         """End the child at once, whatever another thread does with it, and start no other.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from tests.processes import heed_interrupts
 
 ROOT = Path(__file__).parents[2]
 TINY = ["-e", "tiny", "--max-tokens", "12"]
@@ -80,8 +80,7 @@ def terminal(
 
     pid, terminal = pty.fork()
     if pid == 0:
-        # A background job's children ignore Ctrl-C; what a terminal starts does not.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        heed_interrupts()
         os.environ.update(TERM=kind, COLUMNS="80", LINES="40")
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.command import ROOT, environment, harness, samples, table, texts
+from tests.processes import heed_interrupts
 
 LEVELS = {"from": "F16", "make": ["Q8_0"]}
 EXPERIMENT = {
@@ -177,7 +178,7 @@ def started(
         stderr=stderr,
         start_new_session=True,
         # A shell's background job ignores Ctrl-C, and so would everything it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupts,
     )
 
 

@@ -15,6 +15,7 @@ from harness.engine import Engine
 from harness.errors import ContextOverflow, EngineCrashed, EngineError
 from harness.records import Rerank
 from tests.engine.conftest import EXACT, Ask, make_requests, mixed_texts
+from tests.processes import exists, heed_interrupts
 
 CRASHING = str(Path(__file__).parent / "crashing.py")
 
@@ -191,22 +192,3 @@ def test_a_parent_that_ends_leaves_no_child(tiny: Path, fate: signal.Signals) ->
         time.sleep(0.05)
     assert not exists(child)
     parent.stdout.close()
-
-
-def heed_interrupts() -> None:
-    """A shell's background job ignores Ctrl-C, and so would everything it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def exists(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
-        return state != "Z"
-    except FileNotFoundError:
-        if Path("/proc").is_dir():
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
