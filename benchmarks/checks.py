@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness.checks import judge, language, metrics, validate
+from harness.checks import judge, metrics, validate
+from harness.checks.text import language
 from harness.datasets import load_suite
 from harness.records import Sample
 

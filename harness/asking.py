@@ -29,7 +29,7 @@ from harness.records import (
     Sample,
     request_key,
 )
-from harness.templates import Template, find_template, load_templates
+from harness.strategies import Template, find_template, load_templates
 
 RAW = "raw"
 WRAPPER = "sys_qa"

@@ -296,6 +296,11 @@ class Scored:
     results: tuple[CheckResult, ...]
     health: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def condition(self) -> Condition:
+        """The cell of the grid that answered."""
+        return self.request.condition
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -324,6 +329,29 @@ class Comparison:
     wins: int
     losses: int
     ties: int
+
+
+Verdict = Literal[
+    "shown", "shown not", "cannot tell", "equivalent", "worse", "pass", "regress", "inconclusive"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a user may act on: a verdict in one plain sentence, its evidence, what would settle it.
+
+    ``topic`` is what it decides (``recovery``, ``wrapper``, ``level``, ``gate``, ``use``),
+    ``subject`` what about (a condition, a level, a suite; may be empty). ``sentence``,
+    ``evidence`` and ``settle`` are plain text: each presentation escapes them its own way and
+    says the same words. ``settle`` is empty where nothing is open.
+    """
+
+    topic: str
+    subject: str
+    verdict: Verdict
+    sentence: str
+    evidence: tuple[str, ...] = ()
+    settle: str = ""
 
 
 @dataclass(frozen=True, slots=True)

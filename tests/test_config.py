@@ -14,8 +14,7 @@ from harness.errors import ConfigError
 from harness.experiment import with_pair
 from harness.records import Condition, Message, Sample
 from harness.resources import resource_dir
-from harness.strategies import preview
-from harness.templates import load_templates
+from harness.strategies import load_templates, preview
 
 PAIR: dict[str, Any] = {
     "name": "x",

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
     {"records", "protocols", "resources"},
-    {"config", "templates", "stats", "native", "process"},
+    {"config", "jinja", "stats", "native", "process"},
     {"datasets", "models", "strategies", "engine", "checks", "store", "analysis"},
     {"reporting"},
     {"experiment"},

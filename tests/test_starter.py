@@ -12,7 +12,7 @@ from harness.checks import judge, validate
 from harness.datasets import load_suite
 from harness.records import Arm, Sample
 from harness.resources import resource_dir
-from harness.templates import load_templates
+from harness.strategies import load_templates
 
 SAMPLES = load_suite("starter", validate=validate)
 ORIGINALS = [sample for sample in SAMPLES if "paraphrase" not in sample.tags]

@@ -3,12 +3,13 @@
 One family of checks stands in each file; :mod:`harness.checks.registry` says what a check is.
 """
 
-from harness.checks import code, compose, content, ifbench_format, ifbench_words, ifeval, structure
 from harness.checks.controls import CONTROLS, respond
-from harness.checks.health import health, views
 from harness.checks.judging import in_parallel, judge, judge_many, metrics, validate
+from harness.checks.own import code, compose, content, structure
 from harness.checks.plugins import load_plugins
+from harness.checks.published import ifbench_format, ifbench_words, ifeval
 from harness.checks.registry import Check, CodeSettings, all_checks, find_check
+from harness.checks.text.health import health, views
 
 __all__ = [
     "CONTROLS",

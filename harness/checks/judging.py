@@ -16,7 +16,7 @@ from harness.checks.registry import (
     bind,
     resolve,
 )
-from harness.checks.text import Text, loose_variants
+from harness.checks.text.plain import Text, loose_variants
 from harness.errors import CheckError
 from harness.records import CheckResult, CheckSpec, Sample
 

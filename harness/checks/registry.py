@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from harness.checks.text import Text
+from harness.checks.text.plain import Text
 from harness.errors import CheckError
 from harness.hashing import canonical_json
 from harness.records import CheckSpec, Sample

@@ -83,7 +83,7 @@ def _experiments() -> list[tuple[str, str]]:
 
 
 def _strategies() -> list[tuple[str, str]]:
-    from harness.templates import load_templates
+    from harness.strategies import load_templates
 
     return [(found.id, found.description) for found in load_templates([]).values()]
 

@@ -287,7 +287,7 @@ def imatrix(
     from harness.checks import validate
     from harness.datasets import load_suite, suite_name
     from harness.models import resolve_model
-    from harness.models.collect import compute_imatrix
+    from harness.models.imatrix.compute import compute_imatrix
 
     samples = load_suite(suite, validate=validate, limit=limit)
     texts = ["\n\n".join(message.content for message in sample.messages) for sample in samples]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.protocols import Tokenizer
     from harness.records import Arm, LogitRules, RenderedPrompt, Sample
-    from harness.templates import Template
+    from harness.strategies import Template
 
 group = typer.Typer(
     name="template",
@@ -37,7 +37,7 @@ def list_templates(templates: list[Path] = TEMPLATES) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.templates import load_templates
+    from harness.strategies import load_templates
 
     table = Table("id", "what it is", "known failure", box=None, pad_edge=False)
     for template in load_templates(templates).values():
@@ -74,7 +74,7 @@ def show(
     from harness import strategies
     from harness.cli.override import system_text
     from harness.records import Arm
-    from harness.templates import find_template, load_templates
+    from harness.strategies import find_template, load_templates
 
     template = find_template(load_templates(templates), name)
     arm = Arm(
@@ -111,7 +111,7 @@ def check(
     Exit code 0 when there is no error (notes are allowed), 1 otherwise.
     """
     from harness.resources import resource_dir
-    from harness.templates import check_files, load_templates
+    from harness.strategies import check_files, load_templates
 
     wanted = [*(files or []), *templates] or [resource_dir("templates")]
     paths = [path for place in wanted for path in _template_files(place)]

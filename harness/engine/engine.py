@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness import native
-from harness.engine.child import (
+from harness.engine.bisect import Event, failure, survive
+from harness.engine.limits import physical_cores
+from harness.engine.logprobs import LogitBlock, Text, TokenScores, rows_per_block
+from harness.engine.pipe import (
     WORKER,
     Abandoned,
     Child,
@@ -20,11 +23,8 @@ from harness.engine.child import (
     OutOfMemoryInChild,
     keep_spares,
 )
-from harness.engine.isolation import Event, failure, survive
-from harness.engine.limits import physical_cores
 from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
 from harness.engine.sampling import derive_seed
-from harness.engine.scoring import LogitBlock, Text, TokenScores, rows_per_block
 from harness.engine.sequence import Job
 from harness.engine.stream import Stream
 from harness.engine.tokenizer import ChildTokenizer
@@ -186,7 +186,7 @@ class Engine:
         """Yield the logits themselves, block by block, through a file both processes have mapped.
 
         A block is gone when the next one is asked for. Walk two engines in step with ``zip`` to
-        compare two models' whole distributions (see :func:`harness.engine.scoring.kl_divergence`):
+        compare two models' whole distributions (see :func:`harness.engine.logprobs.kl_divergence`):
         blocks end at the same tokens where chunk and vocabulary are the same.
         """
         n_vocab = int(self._loaded["n_vocab"])

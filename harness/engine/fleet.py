@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from harness import native
-from harness.engine.child import keep_spares
 from harness.engine.engine import Engine, engine_identity
+from harness.engine.pipe import keep_spares
 from harness.errors import EngineCrashed, EngineError
 from harness.protocols import OnToken
 from harness.records import EngineSettings, Generation, Request

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.engine.logprobs import Text, TokenScores
 from harness.engine.sampling import derive_seed
 from harness.engine.scheduler import common
-from harness.engine.scoring import Text, TokenScores
 from harness.engine.sequence import Job
 from harness.protocols import Tokenizer
 from harness.records import Request, Rerank

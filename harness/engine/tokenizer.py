@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.engine.child import WORKER, Child
+from harness.engine.pipe import WORKER, Child
 
 Ask = Callable[..., Mapping[str, Any]]
 

@@ -28,7 +28,7 @@ from harness.records import (
     Sampling,
     request_key,
 )
-from harness.templates import Template, load_templates
+from harness.strategies import Template, load_templates
 
 Rendered = tuple[dict[str, RenderedPrompt], dict[str, str]]
 """Prompts by sample id, and by sample id the reason for each item left out."""

@@ -14,7 +14,7 @@ from harness.analysis import Analysis
 from harness.checks import CodeSettings
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError
-from harness.experiment.scoring import Answer, score
+from harness.experiment.judging import Answer, score
 from harness.experiment.walk import load_samples, report
 from harness.records import (
     CheckResult,

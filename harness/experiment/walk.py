@@ -17,6 +17,7 @@ from harness.datasets import load_suite, suite_sha256
 from harness.engine import dismiss_spares
 from harness.engine import open_engine as open_llama
 from harness.errors import EngineError, ModelInvalid, SuiteError
+from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
 from harness.experiment.resolve import (
@@ -26,7 +27,6 @@ from harness.experiment.resolve import (
     resolve_models,
     with_pair,
 )
-from harness.experiment.scoring import collect, control_answers, score
 from harness.experiment.watch import Watcher
 from harness.protocols import Generator
 from harness.records import (

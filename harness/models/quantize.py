@@ -172,7 +172,7 @@ def run_quantizer(source: str, draft: str, number: int, imatrix: str | None, thr
     parameters.allow_requantize = True  # the parent has asked; llama.cpp's default refuses
     kept: list[Any] = []
     if imatrix:
-        from harness.models.imatrix import read_imatrix
+        from harness.models.imatrix.file import read_imatrix
 
         matrix = read_imatrix(Path(imatrix))
         rows = (low.llama_model_imatrix_data * (len(matrix.values) + 1))()

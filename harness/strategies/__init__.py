@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash, text_sha256
+from harness.jinja import RenderFailed, render_all
 from harness.protocols import Tokenizer
 from harness.records import Arm, LogitRules, RenderedPrompt, Rerank, Sample
 from harness.strategies.compose import (
@@ -28,15 +29,31 @@ from harness.strategies.contract import (
     refuse_markers,
     special_texts,
 )
+from harness.strategies.library import (
+    MAX_DRAWS,
+    PROVIDED,
+    Template,
+    find_template,
+    load_template,
+    load_templates,
+)
+from harness.strategies.lint import Problem, check_files
 from harness.strategies.native import FOLDED, ChatFormat, require_chat_template, special_pair
-from harness.templates import MAX_DRAWS, RenderFailed, Template, render_all
 
 __all__ = [
+    "MAX_DRAWS",
+    "PROVIDED",
     "UNTOUCHED",
+    "Problem",
+    "Template",
+    "check_files",
     "check_variables",
     "demanded_stop",
     "demanded_texts",
+    "find_template",
     "inexpressible",
+    "load_template",
+    "load_templates",
     "markers",
     "preview",
     "render",

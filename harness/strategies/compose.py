@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import TemplateError
 from harness.records import Arm, CheckSpec, Message, Sample
-from harness.templates import PROVIDED, Template
+from harness.strategies.library import PROVIDED, Template
 
 OFFERED = {"system": "system", "multi_turn": "history"}
 """What a sample may need of an arm -> the name a text template's body must read to offer it."""

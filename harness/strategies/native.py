@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import TemplateError
-from harness.protocols import Tokenizer
-from harness.strategies.compose import Parts
-from harness.templates import (
+from harness.jinja import (
     ChatMessages,
     RenderFailed,
     RenderStopped,
     render_chat_template,
     render_conversations,
 )
+from harness.protocols import Tokenizer
+from harness.strategies.compose import Parts
 
 FOLDED = "system folded into the user turn: the chat template refuses or drops a system role"
 _USER, _SAID, _NEXT, _SYSTEM = "aXquestionXa", "bXanswerXb", "cXnextXc", "dXsystemXd"

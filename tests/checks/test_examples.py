@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.checks import CodeSettings, all_checks, judge
-from harness.checks.code import sandbox_works
+from harness.checks.own.code import sandbox_works
 from harness.checks.registry import Check, Example, describe_arguments
 from harness.records import CheckSpec, Message, Sample
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.checks import CONTROLS, health, judge, metrics, respond, views
-from harness.checks.health import echo_share, first_turn, tail_period
+from harness.checks.text.health import echo_share, first_turn, tail_period
 from harness.errors import CheckError
 from harness.records import CheckSpec, Generation, Message, Sample
 

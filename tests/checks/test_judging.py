@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.checks import CodeSettings, judge, judge_many, metrics, validate
 from harness.checks.registry import Context, Outcome, bind, check
-from harness.checks.text import loose_variants
+from harness.checks.text.plain import loose_variants
 from harness.errors import CheckError
 from harness.records import CheckResult, CheckSpec, Message, Sample
 
@@ -171,7 +171,7 @@ def test_many_answers_are_judged_in_order_and_alike_in_parallel() -> None:
 
 
 def test_threads_detect_a_language_once_per_text() -> None:
-    language = pytest.importorskip("harness.checks.language")
+    language = pytest.importorskip("harness.checks.text.language")
     pytest.importorskip("langdetect", reason="needs the ifeval extra")
     text = "Das Wetter ist heute sehr schön und wir gehen im Park spazieren."
     found: list[Any] = []
@@ -195,7 +195,7 @@ def test_languages_are_langdetects_own_answers() -> None:
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
     from langdetect.lang_detect_exception import LangDetectException
 
-    from harness.checks.language import detect_language
+    from harness.checks.text.language import detect_language
 
     factory = DetectorFactory()
     factory.seed = 0

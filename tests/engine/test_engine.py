@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine, child, dismiss_spares, engine_identity, open_tokenizer
+from harness.engine import Engine, dismiss_spares, engine_identity, open_tokenizer, pipe
 from harness.errors import ContextOverflow, EngineError, ModelInvalid
 from harness.records import EngineSettings, LogitRules, Sampling
 from tests import tinygguf
@@ -320,18 +320,18 @@ def test_a_process_started_ahead_serves_the_next_model_and_none_is_left(
     requests = ask(["abc"], max_tokens=4)
     with Engine(tiny, "tiny", EXACT) as first:
         first.expect_another()
-        (spare,) = child._spares
+        (spare,) = pipe._spares
         expected = [g.text for g in first.generate(requests)]
     with Engine(tiny, "tiny", EXACT) as second:
         assert second.pid == spare.pid
         assert [g.text for g in second.generate(requests)] == expected
         second.expect_another()
-        (spare,) = child._spares
+        (spare,) = pipe._spares
     spare.kill()
     spare.wait()
     with Engine(tiny, "tiny", EXACT) as third:
         assert third.pid != spare.pid, "one that died is not used"
         third.expect_another()
-        (spare,) = child._spares
+        (spare,) = pipe._spares
     dismiss_spares()
     assert spare.poll() is not None

@@ -14,8 +14,8 @@ from harness.config import Experiment, parse_experiment
 from harness.engine import FakeEngine
 from harness.errors import EngineError, SuiteError
 from harness.experiment import RunOptions, Watcher, prepare, run
+from harness.experiment.judging import OPENING_REMOVED
 from harness.experiment.plan import limited
-from harness.experiment.scoring import OPENING_REMOVED
 from harness.experiment.walk import _DoesNotFit, generate
 from harness.protocols import OnToken
 from harness.records import EngineSettings, Generation, Request, Sample

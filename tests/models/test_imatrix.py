@@ -12,8 +12,8 @@ import pytest
 from harness.cli import main
 from harness.errors import ModelError
 from harness.models import inspect_model, quantize
-from harness.models.collect import compute_imatrix
-from harness.models.imatrix import read_imatrix
+from harness.models.imatrix.compute import compute_imatrix
+from harness.models.imatrix.file import read_imatrix
 from tests.tinygguf import BOS, write_llama
 
 TEXTS = ["Hello world, this is a prompt.", "Another one!"]

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import TemplateError
 from harness.resources import resource_dir
-from harness.templates import check_files, find_template, load_template, load_templates
+from harness.strategies import check_files, find_template, load_template, load_templates
 
 TABLE = {
     "raw", "raw_nl", "qa", "sys_qa", "zs_heading", "urial_1", "urial_3", "urial_8", "icl_3",

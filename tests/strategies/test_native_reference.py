@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.templates import RenderFailed, render_chat_template
+from harness.jinja import RenderFailed, render_chat_template
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,15 @@ import pytest
 from harness.engine.fake import BOS, END, START, FakeTokenizer
 from harness.errors import PromptContractError, TemplateError
 from harness.records import Arm, CheckSpec, Message, RenderedPrompt, Sample
-from harness.strategies import inexpressible, render, render_many, required_variables
+from harness.strategies import (
+    inexpressible,
+    load_template,
+    load_templates,
+    render,
+    render_many,
+    required_variables,
+)
 from harness.strategies.compose import demanded_stop
-from harness.templates import load_template, load_templates
 
 TEMPLATES = load_templates()
 TEXT = sorted(name for name, template in TEMPLATES.items() if template.kind == "text")

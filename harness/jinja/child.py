@@ -1,6 +1,6 @@
 """The rendering child: Jinja2 in an immutable sandbox, one JSON line in, one per text out.
 
-Run as a script by :mod:`harness.templates.sandbox`, never imported by it, so it stands on the
+Run as a script by :mod:`harness.jinja.parent`, never imported by it, so it stands on the
 standard library and Jinja2 alone. Templates are untrusted programs: a loop without end or a
 string of a terabyte cannot be stopped inside the process that runs it, only from outside. Hence
 a process of its own, with a memory limit where the platform has one, killed by its parent when a

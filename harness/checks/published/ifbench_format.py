@@ -10,9 +10,9 @@ import unicodedata
 from collections import Counter
 from itertools import pairwise
 
-from harness.checks.ifbench import EDGES, Count, Filled, at_least, check, unpunctuated
+from harness.checks.published.ifbench import EDGES, Count, Filled, at_least, check, unpunctuated
 from harness.checks.registry import Context, Example, Outcome
-from harness.checks.sentences import split_sentences
+from harness.checks.text.sentences import split_sentences
 
 # format -----------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import TemplateError
-from harness.templates.library import PROVIDED, Template, load_template
-from harness.templates.sandbox import RenderFailed, render_all
+from harness.jinja.parent import RenderFailed, render_all
+from harness.strategies.library import PROVIDED, Template, load_template
 
 CHAT_TEMPLATE = "chat_template"
 _QUERY = "aXqueryXa"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import QuantizeError
-from harness.models.imatrix import write_imatrix
+from harness.models.imatrix.file import write_imatrix
 from harness.models.inspect import inspect_model
 from harness.process import call, tell
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.engine import Engine, Text, kl_divergence
-from harness.engine.scoring import log_softmax, score_rows
+from harness.engine.logprobs import log_softmax, score_rows
 from harness.errors import ContextOverflow, EngineError
 from harness.records import Rerank
 from tests import tinygguf

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.engine.child import ChildDied
+from harness.engine.pipe import ChildDied
 from harness.engine.sequence import Job
 from harness.errors import EngineCrashed, EngineError
 

@@ -32,9 +32,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash
+from harness.jinja.parent import MAX_SOURCE, RenderFailed, free_names
 from harness.records import Rerank
 from harness.resources import resource_dir
-from harness.templates.sandbox import MAX_SOURCE, RenderFailed, free_names
 
 SUFFIX = ".j2"
 MAX_DRAWS = 64

@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.patterns import pattern
 from harness.checks.registry import Context, Example, Outcome
 from harness.checks.registry import check as register
+from harness.checks.text.patterns import pattern
 from harness.errors import CheckError
 
 Relation = Literal["less than", "at least"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from harness.checks.language import detect_language
-from harness.checks.sentences import split_sentences
-from harness.checks.tokens import word_tokens
+from harness.checks.text.language import detect_language
+from harness.checks.text.sentences import split_sentences
+from harness.checks.text.tokens import word_tokens
 
 _WORD = re.compile(r"\w+")
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from harness.checks.ifbench import (
+from harness.checks.published.ifbench import (
     EDGES,
     Count,
     Filled,
@@ -17,7 +17,7 @@ from harness.checks.ifbench import (
     unpunctuated,
 )
 from harness.checks.registry import Context, Example, Outcome, Unsupported
-from harness.checks.text import Text
+from harness.checks.text.plain import Text
 
 
 def _listed(words: str) -> frozenset[str]:

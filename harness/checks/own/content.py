@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.patterns import pattern as compile_pattern
 from harness.checks.registry import Context, Example, Outcome, check
+from harness.checks.text.patterns import pattern as compile_pattern
 from harness.errors import CheckError
 
 Filled = Annotated[str, Field(min_length=1)]

@@ -10,16 +10,15 @@ import sys
 
 import pytest
 
-from harness.templates import (
+from harness.jinja import (
     PINNED_NOW,
     RenderFailed,
     RenderStopped,
     child,
     render_all,
     render_chat_template,
-    sandbox,
 )
-from harness.templates.sandbox import MAX_SOURCE, free_names
+from harness.jinja.parent import MAX_SOURCE, free_names
 
 USER = [{"role": "user", "content": "Hi"}]
 
@@ -60,7 +59,7 @@ def test_a_template_without_end_ends_when_nobody_waits_for_it() -> None:
 
 
 def test_the_texts_of_one_job_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "MAX_JOB", 10_000)
+    monkeypatch.setattr(parent, "MAX_JOB", 10_000)
     assert len(render_all("{{ 'a' * n }}", [{"n": 900}] * 10)) == 10
     with pytest.raises(RenderStopped, match="in all"):
         render_all("{{ 'a' * n }}", [{"n": 900}] * 12)

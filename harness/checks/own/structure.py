@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.patterns import pattern
 from harness.checks.registry import Context, Example, Outcome, check
+from harness.checks.text.patterns import pattern
 from harness.errors import CheckError
 from harness.hashing import canonical_json
 

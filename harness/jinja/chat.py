@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.templates.sandbox import PINNED_NOW, TIME_LIMIT, render_all
+from harness.jinja.parent import PINNED_NOW, TIME_LIMIT, render_all
 
 ChatMessages = Sequence[Mapping[str, str]]
 """A conversation: ``[{"role": "user", "content": "..."}, ...]``."""

@@ -1,0 +1,1 @@
+"""Published instruction checks, verdict for verdict: IFEval and IFBench."""

@@ -1,0 +1,1 @@
+"""What checks read from a text: words, sentences, languages, patterns, health."""

@@ -1,0 +1,1 @@
+"""Importance matrices: their file format, and computing one from a text."""
