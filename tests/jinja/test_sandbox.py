@@ -15,6 +15,7 @@ from harness.jinja import (
     RenderFailed,
     RenderStopped,
     child,
+    parent,
     render_all,
     render_chat_template,
 )
