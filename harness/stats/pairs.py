@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -48,9 +49,10 @@ def paired(
 ) -> Paired:
     """Compare two arms item by item; NaN on either side drops the item on both.
 
-    Pass/fail outcomes of independent items: McNemar's exact test and Tango's score interval.
+    Pass/fail outcomes of independent items: McNemar's mid-p test and Tango's score interval.
     Item means over epochs, or items that come in clusters (paraphrases of one item): a sign-flip
-    permutation test over clusters and a cluster-robust t interval. One cluster, one coin.
+    permutation test over clusters and Tango's interval at the effective sample size. One cluster,
+    one coin.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     both = ~(np.isnan(a) | np.isnan(b))
@@ -66,7 +68,7 @@ def paired(
     if binary and len(np.unique(groups)) == n:
         low, high = tango(wins, losses, n, level)
         estimate = Estimate((wins - losses) / n, low, high, level, "Tango", n, missing)
-        p, test = mcnemar_exact(wins, losses), "McNemar exact"
+        p, test = mcnemar_mid_p(wins, losses), "McNemar mid-p"
     else:
         estimate = _clustered_difference(difference, groups, level, missing)
         p, test = sign_flip(cluster_sums(difference, groups), seed=seed), "sign-flip permutation"
@@ -81,6 +83,20 @@ def mcnemar_exact(wins: int, losses: int) -> float:
     if wins + losses == 0:
         return 1.0
     return min(1.0, float(mcnemar([[0, wins], [losses, 0]], exact=True).pvalue))
+
+
+def mcnemar_mid_p(wins: int, losses: int) -> float:
+    """McNemar's mid-p (Lancaster 1961; Fagerland, Lydersen and Laake 2013): half the point counts.
+
+    Holds its level where the exact test wastes it: the exact two-sided p minus the probability of
+    the observed split.
+    """
+    from scipy.stats import binom
+
+    n = wins + losses
+    if n == 0:
+        return 1.0
+    return min(1.0, float(2 * binom.cdf(min(wins, losses), n, 0.5) - binom.pmf(wins, n, 0.5)))
 
 
 def sign_flip(differences: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
@@ -110,23 +126,28 @@ def sign_flip(differences: Floats, *, seed: int = 0, resamples: int = RESAMPLES)
     return (hits + 1) / (resamples + 1)
 
 
-def tango(wins: int, losses: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def tango(wins: float, losses: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Tango's score interval (1998) of the paired difference (wins − losses) / n.
 
     It keeps a sensible width where the Wald interval has none (no discordant pair). A one-sided
-    95 % bound is an end of the 90 % interval. Raises ValueError for counts that do not fit n.
+    95 % bound is an end of the 90 % interval. Counts may be fractional (an effective sample size).
+    Raises ValueError for counts that do not fit n.
     """
-    if n < 1 or wins < 0 or losses < 0 or wins + losses > n:
+    return _tango(wins, losses, n, z_of(level))
+
+
+def _tango(wins: float, losses: float, n: float, z: float) -> tuple[float, float]:
+    if n <= 0 or wins < 0 or losses < 0 or wins + losses > n * (1 + 1e-9):
         raise ValueError(f"{wins} wins and {losses} losses do not fit {n} pairs")
-    z, difference = z_of(level), (wins - losses) / n
+    difference = (wins - losses) / n
     return -_upper(losses, wins, n, z, -difference), _upper(wins, losses, n, z, difference)
 
 
-def _upper(wins: int, losses: int, n: int, z: float, difference: float) -> float:
+def _upper(wins: float, losses: float, n: float, z: float, difference: float) -> float:
     """The difference above the observed one that a score test of size z just rejects."""
     from scipy.optimize import brentq
 
-    if difference >= 1:
+    if difference >= 1 - 1e-9:
         return 1.0
 
     def excess(delta: float) -> float:
@@ -143,6 +164,21 @@ def _upper(wins: int, losses: int, n: int, z: float, difference: float) -> float
     return float(brentq(excess, start, 1.0, xtol=1e-12))
 
 
+def tango_with_error(
+    difference: Floats, error: float, fallback: float, z: float
+) -> tuple[float, float]:
+    """Tango's interval of a mean difference whose standard error is known from elsewhere.
+
+    Gains and losses are mean positive and negative parts; the effective sample size is the one at
+    which independent pairs with these shares would have this error (``fallback`` where there is no
+    spread). Its ends stay inside [−1, 1], and one answer per item gives Tango's interval itself.
+    """
+    won, lost = float(np.maximum(difference, 0).mean()), float(np.maximum(-difference, 0).mean())
+    spread = won + lost - (won - lost) ** 2
+    n = spread / error**2 if error > 1e-9 and spread > 1e-12 else fallback
+    return _tango(won * n, lost * n, n, z)
+
+
 def _clustered_difference(
     difference: Floats, clusters: Ints, level: float, missing: int
 ) -> Estimate:
@@ -152,9 +188,82 @@ def _clustered_difference(
     mean, error, groups = mean_and_error(difference, clusters)
     if groups < 2:
         return Estimate(mean, -1.0, 1.0, level, "one cluster: no interval", n, missing)
-    if error < 1e-12:
-        # No spread at all: what independent pairs without discordance would allow.
-        low, high = tango(0, 0, groups, level)
-        return Estimate(mean, mean + low, mean + high, level, "Tango, no spread", n, missing)
-    reach = float(stdtrit(groups - 1, (1 + level) / 2)) * error
-    return Estimate(mean, mean - reach, mean + reach, level, "t over clusters", n, missing)
+    t = float(stdtrit(groups - 1, (1 + level) / 2))
+    low, high = tango_with_error(difference, error, float(groups), t)
+    return Estimate(
+        mean, min(low, mean), max(high, mean), level, "Tango at the effective size", n, missing
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NonInferiority:
+    """Is ``new`` at most ``margin`` worse than the baseline? ``delta`` is new − baseline.
+
+    ``lower`` and ``upper`` are one-sided bounds at ``confidence``, the ends of ``delta``. ``pass``:
+    lower > −margin; ``regress``: upper < −margin; otherwise ``inconclusive``.
+    """
+
+    verdict: Literal["pass", "regress", "inconclusive"]
+    delta: Estimate
+    lower: float | None
+    upper: float | None
+    margin: float
+    confidence: float
+    wins: int
+    losses: int
+    ties: int
+
+
+def noninferiority(
+    new: Floats,
+    baseline: Floats,
+    margin: float,
+    clusters: Ints | None = None,
+    *,
+    confidence: float = 0.95,
+) -> NonInferiority:
+    """Judge item scores ``(n,)`` against a baseline's, by one-sided bounds of the difference.
+
+    Tango's score bound for one answer per item; a clustered bound for epoch means or paraphrases.
+    A missing answer (NaN) of the new side counts as wrong and of the baseline as right: missing is
+    never a way to pass. Raises ValueError for a margin outside (0, 1).
+    """
+    if not 0 < margin < 1:
+        raise ValueError(f"margin is {margin}: give a share of items between 0 and 1, such as 0.05")
+    ours = np.nan_to_num(np.asarray(new, float), nan=0.0)
+    theirs = np.nan_to_num(np.asarray(baseline, float), nan=1.0)
+    found = paired(theirs, ours, clusters, level=2 * confidence - 1)
+    low, high = found.delta.low, found.delta.high
+    verdict: Literal["pass", "regress", "inconclusive"] = "inconclusive"
+    if low is not None and low > -margin:
+        verdict = "pass"
+    elif high is not None and high < -margin:
+        verdict = "regress"
+    counts = (found.wins, found.losses, found.ties)
+    return NonInferiority(verdict, found.delta, low, high, margin, confidence, *counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Two one-sided tests: ``delta`` (b − a) carries the 90 % interval that decides at 5 %."""
+
+    verdict: Literal["equivalent", "worse", "undecided"]
+    delta: Estimate
+    margin: float
+
+
+def equivalence(
+    a: Floats, b: Floats, margin: float, clusters: Ints | None = None, *, alpha: float = 0.05
+) -> Equivalence:
+    """Is b within ``margin`` of a (TOST, Schuirmann 1987, by Tango's bounds), or worse than a?
+
+    ``worse``: not shown equivalent, and the one-sided upper bound of b − a is below 0.
+    """
+    delta = paired(a, b, clusters, level=1 - 2 * alpha).delta
+    verdict: Literal["equivalent", "worse", "undecided"] = "undecided"
+    if delta.low is not None and delta.high is not None:
+        if delta.low > -margin and delta.high < margin:
+            verdict = "equivalent"
+        elif delta.high < 0:
+            verdict = "worse"
+    return Equivalence(verdict, delta, margin)

@@ -8,7 +8,15 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stats.pairs import mcnemar_exact, paired, sign_flip, tango
+from harness.stats.pairs import (
+    equivalence,
+    mcnemar_exact,
+    mcnemar_mid_p,
+    noninferiority,
+    paired,
+    sign_flip,
+    tango,
+)
 
 NAN = math.nan
 counts = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60)).filter(any)
@@ -110,7 +118,7 @@ def test_a_missing_item_is_dropped_on_both_sides() -> None:
     assert (result.delta.n, result.delta.n_missing) == (3, 2)
     assert (result.wins, result.losses, result.ties) == (1, 1, 1)
     assert result.flips == pytest.approx(2 / 3)
-    assert result.test == "McNemar exact"
+    assert result.test == "McNemar mid-p"
 
 
 def test_epoch_means_are_tested_by_sign_flips_over_items() -> None:
@@ -139,3 +147,39 @@ def test_swapping_the_arms_mirrors_the_result(a: list[float], random: object) ->
     if one.delta.value is not None and other.delta.value is not None:
         assert one.delta.value == pytest.approx(-other.delta.value)
         assert one.delta.low == pytest.approx(-(other.delta.high or 0.0))
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mid_p_is_the_exact_p_less_the_observed_split(wins: int, losses: int) -> None:
+    n = wins + losses
+    point = float(scipy.stats.binom.pmf(wins, n, 0.5))
+    exact = 2 * float(scipy.stats.binom.cdf(min(wins, losses), n, 0.5))
+    assert mcnemar_mid_p(wins, losses) == pytest.approx(min(1.0, exact - point) if n else 1.0)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), min_size=4, max_size=30))
+def test_a_clustered_difference_never_leaves_its_range(differences: list[float]) -> None:
+    d = np.array(differences)
+    found = paired(np.clip(-d, 0, 1), np.clip(d, 0, 1), np.arange(len(d)) // 2).delta
+    assert found.low is not None and found.high is not None and found.value is not None
+    assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+def test_noninferiority_at_the_margin_the_suite_was_sized_for() -> None:
+    old = np.array([1.0] * 124 + [0.0] * 124)
+    new = old.copy()
+    new[:12], new[-12:] = 0.0, 1.0
+    found = noninferiority(new, old, 0.05)
+    assert found.lower == pytest.approx(tango(12, 12, 248, 0.9)[0])
+    assert found.verdict == "pass"
+    assert noninferiority(new, old, 0.02).verdict == "inconclusive"
+    assert noninferiority(np.zeros(248), old, 0.05).verdict == "regress"
+    silent = np.where(np.arange(248) < 40, np.nan, new)
+    assert noninferiority(silent, old, 0.05).verdict == "regress"
+
+
+def test_equivalent_worse_and_undecided() -> None:
+    a = np.array([1.0] * 200 + [0.0] * 200)
+    assert equivalence(a, a, 0.05).verdict == "equivalent"
+    assert equivalence(a, np.roll(a, 40), 0.03).verdict == "undecided"
+    assert equivalence(a, np.where(np.arange(400) < 60, 0.0, a), 0.05).verdict == "worse"
