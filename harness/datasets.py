@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from harness.errors import CheckError, FetchError, SuiteError
 from harness.hashing import file_sha256
-from harness.records import CheckSpec, Message, Sample
+from harness.records import CheckSpec, Message, Sample, plain_arguments
 from harness.resources import find_resource, resource_dir
 
 Source = str | Path | Mapping[str, str | None]
@@ -222,7 +222,7 @@ def _validator() -> Any:
 def _own_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
     target = row.get("target", ())
     targets = (target,) if isinstance(target, str) else tuple(target)
-    checks = [_spec(item) for item in row.get("checks", ())]
+    checks = [CheckSpec.written(item) for item in row.get("checks", ())]
     if targets and all(spec.id != TARGET for spec in checks):
         checks.append(CheckSpec(TARGET))
     if not checks:
@@ -256,16 +256,6 @@ def _messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _spec(item: Mapping[str, Any]) -> CheckSpec:
-    """A check as written; ``{"not": c}`` is short for ``{"id": "not", "kwargs": {"check": c}}``."""
-    if "not" in item:
-        return CheckSpec("not", {"check": item["not"]})
-    for name in ("any", "all"):
-        if name in item:
-            return CheckSpec(name, {"checks": item[name]})
-    return CheckSpec(item["id"], _plain_kwargs(item.get("kwargs", {})))
-
-
 def _published_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
     return Sample(
         id=str(row["key"]),
@@ -287,12 +277,5 @@ def published_checks(
         raise SuiteError(
             f"{where}: kwargs: {len(kwargs)} entries for {len(ids)} instructions; give one each"
         )
-    return tuple(CheckSpec(id, _plain_kwargs(given)) for id, given in zip(ids, kwargs, strict=True))
-
-
-def _plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in kwargs.items()
-        if value is not None
-    }
+    pairs = zip(ids, kwargs, strict=True)
+    return tuple(CheckSpec(id, plain_arguments(given)) for id, given in pairs)

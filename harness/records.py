@@ -36,6 +36,40 @@ class CheckSpec:
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def written(cls, item: Mapping[str, Any]) -> CheckSpec:
+        """A check as a suite writes it, alone or inside another one.
+
+        ``{"not": c}`` is short for ``{"id": "not", "kwargs": {"check": c}}``, ``{"any": [..]}``
+        and ``{"all": [..]}`` likewise. Raises ValueError when none of them is there, or several.
+        """
+        forms = [name for name in ("id", "not", "any", "all") if name in item]
+        if len(forms) != 1:
+            found = " and ".join(forms) or ", ".join(map(str, item)) or "nothing"
+            raise ValueError(f"a check is one of id, not, any, all; found {found}")
+        form = forms[0]
+        extra = sorted(set(map(str, item)) - ({"id", "kwargs"} if form == "id" else {form}))
+        if extra:
+            raise ValueError(f"a check with {form} has no {extra[0]!r}")
+        if form != "id":
+            return cls(form, {"check" if form == "not" else "checks": item[form]})
+        given = item.get("kwargs", {})
+        if not isinstance(item["id"], str) or not isinstance(given, Mapping):
+            raise ValueError("a check's id is a text and its kwargs are an object")
+        return cls(item["id"], plain_arguments(given))
+
+
+def plain_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A check's arguments without nulls, whole numbers as integers.
+
+    The published files fill every argument a type does not take with null, and write 3 as 3.0.
+    """
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in given.items()
+        if value is not None
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

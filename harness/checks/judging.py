@@ -64,7 +64,7 @@ class _Views:
             verifier = bind(spec)
         except CheckError as error:
             return CheckResult(request_key, index, spec.id, 0, None, None, str(error))
-        version = verifier.check.version
+        version = verifier.version
         strict = _outcome(verifier, self._strict)
         loose = strict.value
         if loose is False and strict is not _TOO_SLOW:

@@ -29,6 +29,12 @@ from harness.errors import CheckError
 from harness.hashing import canonical_json
 from harness.records import CheckSpec, Sample
 
+Demands = Callable[[Mapping[str, Any]], Sequence[str]]
+"""From a check's arguments to texts that every answer passing it contains, word for word."""
+
+Inner = Callable[[Mapping[str, Any]], Sequence[CheckSpec]]
+"""From a composed check's arguments to the checks inside it."""
+
 IFEVAL_EXTRA = "pip install 'gguf-pair-harness[ifeval]'"
 
 
@@ -97,6 +103,8 @@ class Check:
     fails: tuple[Example, ...]
     requires: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
+    demands: Demands | None = None
+    inner: Inner | None = None
 
     @property
     def summary(self) -> str:
@@ -132,6 +140,8 @@ class Verifier:
 
     check: Check
     kwargs: Mapping[str, Any]
+    version: int
+    """The check's version, raised by whatever the checks inside it are above their first one."""
 
     def __call__(self, context: Context) -> Outcome:
         """Judge one view of an answer."""
@@ -150,11 +160,15 @@ def check(
     family: str = "custom",
     requires: Sequence[str] = (),
     one_of: Sequence[str] = (),
+    demands: Demands | None = None,
+    inner: Inner | None = None,
 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Register the decorated function under ``id``; raises CheckError when the id is taken.
 
     ``requires`` names modules of the ``ifeval`` extra that it imports; ``one_of`` arguments of
-    which at least one has to be given.
+    which at least one has to be given. ``demands`` says which texts an answer has to contain to
+    pass, so that no strategy stops at one of them (:func:`arguments_in_full`, :func:`always`);
+    ``inner`` which checks a composed one is made of: its version rises with theirs.
     """
 
     def register(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
@@ -173,6 +187,8 @@ def check(
             tuple(fails),
             tuple(requires),
             tuple(one_of),
+            demands,
+            inner,
         )
         _bind.cache_clear()
         return run
@@ -233,7 +249,43 @@ def _bind(id: str, kwargs_json: str) -> Verifier:
         ) from error
     if found.one_of and all(getattr(model, name) is None for name in found.one_of):
         raise CheckError(f"{id}: give one of {', '.join(found.one_of)}")
-    return Verifier(found, {name: getattr(model, name) for name in type(model).model_fields})
+    given = {name: getattr(model, name) for name in type(model).model_fields}
+    inside = found.inner(given) if found.inner else ()
+    version = found.version + sum(bind(spec).version - 1 for spec in inside)
+    return Verifier(found, given, version)
+
+
+def demanded(spec: CheckSpec) -> list[str]:
+    """Texts that any answer passing this check contains; none for a check nobody knows."""
+    try:
+        verifier = bind(spec)
+    except CheckError:
+        return []
+    demands = verifier.check.demands
+    return list(demands(verifier.kwargs)) if demands else []
+
+
+def arguments_in_full(*names: str) -> Demands:
+    """The texts that these arguments hold, one each or a list of them."""
+
+    def texts(given: Mapping[str, Any]) -> Sequence[str]:
+        found: list[str] = []
+        for name in names:
+            value = given.get(name) or ()
+            found += [value] if isinstance(value, str) else list(value)
+        return found
+
+    return texts
+
+
+def always(text: str) -> Demands:
+    """A text that the check asks for whatever its arguments are."""
+    return lambda given: (text,)
+
+
+def between(text: str, *counts: str) -> Demands:
+    """What stands between two of the parts that are counted, where more than one is wanted."""
+    return lambda given: (text,) if any((given.get(name) or 0) > 1 for name in counts) else ()
 
 
 def describe_arguments(found: Check) -> str:

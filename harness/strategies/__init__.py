@@ -16,7 +16,6 @@ from harness.strategies.compose import (
     check_variables,
     compose,
     demanded_stop,
-    demanded_texts,
     inexpressible,
     required_variables,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "check_files",
     "check_variables",
     "demanded_stop",
-    "demanded_texts",
     "find_template",
     "inexpressible",
     "load_template",

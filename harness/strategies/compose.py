@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.checks.registry import demanded
 from harness.errors import TemplateError
-from harness.records import Arm, CheckSpec, Message, Sample
+from harness.records import Arm, Message, Sample
 from harness.strategies.library import PROVIDED, Template
 
 OFFERED = {"system": "system", "multi_turn": "history"}
@@ -127,7 +128,7 @@ def _has(sample: Sample, parts: Parts, need: str) -> bool:
 
 def demanded_stop(sample: Sample, stops: Sequence[str]) -> str | None:
     """The first stop string that an answer obeying the item's checks would contain."""
-    texts = [text for spec in sample.checks for text in demanded_texts(spec)]
+    texts = [text for spec in sample.checks for text in demanded(spec)]
     return next((stop for stop in stops if any(fires_in(stop, text) for text in texts)), None)
 
 
@@ -137,75 +138,3 @@ def fires_in(stop: str, demanded: str) -> bool:
     A stop string of line breaks alone fires where there is a line break, not before a text.
     """
     return stop in demanded or (bool(stop.strip()) and stop in f"\n{demanded}")
-
-
-_DEMANDING = {
-    "keywords:existence": ("keywords",),
-    "keywords:frequency": ("keyword",),
-    "length_constraints:nth_paragraph_first_word": ("first_word",),
-    "detectable_content:postscript": ("postscript_marker",),
-    "detectable_format:multiple_sections": ("section_spliter",),
-    "startend:end_checker": ("end_phrase",),
-    "combination:repeat_prompt": ("prompt_to_repeat",),
-    "contains": ("text",),
-    "equals": ("text",),
-    "starts_with": ("text",),
-    "ends_with": ("text",),
-}
-"""Checks whose arguments must appear in the answer word for word, and which arguments those are."""
-
-_FIXED = {
-    "combination:two_responses": "******",
-    "detectable_format:title": "<<",
-    "startend:quotation": '"',
-    "csv_table": "\n",
-    "custom:csv_city": "\n",
-    "custom:csv_quotes": "\n",
-    "custom:csv_special_character": "\n",
-    "custom:reverse_newline": "\n",
-    "format:line_indent": "\n",
-    "format:newline": "\n",
-    "format:no_bullets_bullets": "\n",
-}
-"""Checks that demand a text of their own."""
-
-_BETWEEN = {
-    "bullets": "\n",
-    "detectable_format:number_bullet_lists": "\n",
-    "length_constraints:nth_paragraph_first_word": "\n\n",
-    "lines": "\n",
-}
-"""Checks that count parts, and what stands between two of them."""
-
-_COUNTS = ("exactly", "at_least", "num_bullets", "num_paragraphs")
-
-
-def demanded_texts(spec: CheckSpec) -> list[str]:
-    """Texts that any answer passing this check contains."""
-    if spec.id == "keywords:frequency" and spec.kwargs.get("relation") == "less than":
-        return []
-    if spec.id == "all":
-        inner = spec.kwargs.get("checks", ())
-        return [text for item in inner for text in demanded_texts(_inner(item))]
-    texts = [_FIXED[spec.id]] if spec.id in _FIXED else []
-    if spec.id in _BETWEEN and any((spec.kwargs.get(name) or 0) > 1 for name in _COUNTS):
-        texts.append(_BETWEEN[spec.id])
-    for name in _DEMANDING.get(spec.id, ()):
-        value = spec.kwargs.get(name)
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, list | tuple) and not _alternatives(spec, value):
-            texts.extend(str(item) for item in value)
-    return texts
-
-
-def _alternatives(spec: CheckSpec, texts: Sequence[Any]) -> bool:
-    """Whether one of the listed texts is enough, so that none of them is demanded."""
-    if spec.id == "contains":
-        return spec.kwargs.get("mode") == "any"
-    return spec.id in {"equals", "starts_with", "ends_with"} and len(texts) > 1
-
-
-def _inner(item: Mapping[str, Any]) -> CheckSpec:
-    """A check inside another, as a suite's row writes it (``not`` and ``any`` demand no text)."""
-    return CheckSpec(str(item.get("id", "")), item.get("kwargs") or {})

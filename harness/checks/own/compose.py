@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.registry import Context, Example, Outcome, Unsupported, check, resolve
+from harness.checks.registry import (
+    Context,
+    Example,
+    Outcome,
+    Unsupported,
+    check,
+    demanded,
+    resolve,
+)
 from harness.errors import CheckError
 from harness.records import CheckSpec
 
 
-def nested(item: Mapping[str, Any]) -> CheckSpec:
-    """A check written inside another one; ``{"not": c}``, ``{"any": [..]}`` are short forms."""
-    if "not" in item:
-        return CheckSpec("not", {"check": item["not"]})
-    for name in ("any", "all"):
-        if name in item:
-            return CheckSpec(name, {"checks": item[name]})
-    if not isinstance(item.get("id"), str):
-        raise CheckError(f"a check inside a check needs an id; found {dict(item)!r}")
-    return CheckSpec(item["id"], item.get("kwargs") or {})
-
-
 def _known(item: dict[str, Any]) -> dict[str, Any]:
     try:
-        resolve(nested(item))
+        resolve(CheckSpec.written(item))
     except CheckError as error:
         raise ValueError(str(error)) from error
     return item
@@ -37,10 +33,25 @@ Inners = Annotated[list[Inner], Field(min_length=1)]
 
 
 def _judge(context: Context, item: dict[str, Any]) -> Outcome:
-    verifier = resolve(nested(item))
+    verifier = resolve(CheckSpec.written(item))
     if lacking := verifier.check.missing():
         raise Unsupported(lacking)
     return verifier(context)
+
+
+def _inside(given: Mapping[str, Any]) -> Sequence[CheckSpec]:
+    """The checks inside a composed one."""
+    return [CheckSpec.written(item) for item in given.get("checks") or [given["check"]]]
+
+
+def _demanded_by_all(given: Mapping[str, Any]) -> Sequence[str]:
+    return [text for spec in _inside(given) for text in demanded(spec)]
+
+
+def _demanded_by_any(given: Mapping[str, Any]) -> Sequence[str]:
+    """What every alternative demands."""
+    first, *others = [demanded(spec) for spec in _inside(given)]
+    return [text for text in first if all(text in other for other in others)]
 
 
 _TEA = {"id": "contains", "kwargs": {"text": "tea"}}
@@ -51,6 +62,7 @@ _CAKE = {"id": "contains", "kwargs": {"text": "cake"}}
     "not",
     passes=[Example("coffee", {"check": _TEA}), Example("tea", {"check": {"not": _TEA}})],
     fails=[Example("tea", {"check": _TEA})],
+    inner=_inside,
 )
 def negation(context: Context, *, check: Inner) -> Outcome:
     """The inner check fails."""
@@ -62,6 +74,8 @@ def negation(context: Context, *, check: Inner) -> Outcome:
     "any",
     passes=[Example("tea", {"checks": [_TEA, _CAKE]})],
     fails=[Example("jam", {"checks": [_TEA, _CAKE]})],
+    inner=_inside,
+    demands=_demanded_by_any,
 )
 def disjunction(context: Context, *, checks: Inners) -> Outcome:
     """One of the inner checks passes."""
@@ -78,6 +92,8 @@ def disjunction(context: Context, *, checks: Inners) -> Outcome:
     "all",
     passes=[Example("tea and cake", {"checks": [_TEA, _CAKE]})],
     fails=[Example("tea", {"checks": [_TEA, {"any": [_CAKE]}]})],
+    inner=_inside,
+    demands=_demanded_by_all,
 )
 def conjunction(context: Context, *, checks: Inners) -> Outcome:
     """Every inner check passes."""

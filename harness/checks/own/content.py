@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -14,6 +15,16 @@ from harness.errors import CheckError
 
 Filled = Annotated[str, Field(min_length=1)]
 Texts = Filled | Annotated[list[Filled], Field(min_length=1)]
+
+
+def _only_text(given: Mapping[str, Any]) -> Sequence[str]:
+    """The wanted text; of several alternatives none is demanded."""
+    texts = _listed(given["text"])
+    return texts if len(texts) == 1 else ()
+
+
+def _all_texts(given: Mapping[str, Any]) -> Sequence[str]:
+    return _only_text(given) if given["mode"] == "any" else _listed(given["text"])
 
 
 def _listed(texts: str | list[str]) -> list[str]:
@@ -39,6 +50,7 @@ def _shown(text: str, limit: int = 80) -> str:
         ),
     ],
     fails=[Example("Paris.", {"text": ["Paris", "paris"]})],
+    demands=_only_text,
 )
 def equals(
     context: Context,
@@ -84,6 +96,7 @@ def _whole_words(wanted: str, body: str) -> bool:
         Example("Tea and cake", {"text": ["Tea", "jam"]}),
         Example("Teapot", {"text": "Tea", "whole_words": True}),
     ],
+    demands=_all_texts,
 )
 def contains(
     context: Context,
@@ -127,6 +140,7 @@ def not_contains(
     "starts_with",
     passes=[Example("  Dear reader, hello.", {"text": "Dear reader"})],
     fails=[Example("dear reader", {"text": ["Dear", "Hello"]})],
+    demands=_only_text,
 )
 def starts_with(
     context: Context,
@@ -148,6 +162,7 @@ def starts_with(
     "ends_with",
     passes=[Example("Is it tea?\n", {"text": "?"})],
     fails=[Example("It is tea.", {"text": ["?", "!"]})],
+    demands=_only_text,
 )
 def ends_with(
     context: Context,

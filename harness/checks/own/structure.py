@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.registry import Context, Example, Outcome, check
+from harness.checks.registry import Context, Example, Outcome, always, between, check
 from harness.checks.text.patterns import pattern
 from harness.errors import CheckError
 from harness.hashing import canonical_json
@@ -85,6 +85,7 @@ def length_chars(
     passes=[Example("one\n\ntwo\n", {"exactly": 2})],
     fails=[Example("one", {"at_least": 2})],
     one_of=_BOUNDS,
+    demands=between("\n", "exactly", "at_least"),
 )
 def lines(
     context: Context, *, exactly: Bound = None, at_least: Bound = None, at_most: Bound = None
@@ -106,6 +107,7 @@ _NUMBERED = re.compile(r"\d{1,4}[.)]\s+\S")
     ],
     fails=[Example("- green\n---\n**black**", {"exactly": 2})],
     one_of=_BOUNDS,
+    demands=between("\n", "exactly", "at_least"),
 )
 def bullets(
     context: Context,
@@ -265,6 +267,7 @@ def _member(value: Any, name: str) -> Any:
         Example("tea;price\ngreen;3", {"rows": 2, "delimiter": ";"}),
     ],
     one_of=("columns", "rows"),
+    demands=always("\n"),
 )
 def csv_table(
     context: Context,

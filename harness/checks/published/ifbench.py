@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from harness.checks.registry import Example, Outcome
+from harness.checks.registry import Demands, Example, Outcome
 from harness.checks.registry import check as register
 
 Count = Annotated[int, Field(ge=0)]
@@ -27,9 +27,23 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 Register = Callable[[Callable[..., Outcome]], Callable[..., Outcome]]
 
 
-def check(id: str, passes: list[Example], fails: list[Example], *requires: str) -> Register:
+def check(
+    id: str,
+    passes: list[Example],
+    fails: list[Example],
+    *requires: str,
+    demands: Demands | None = None,
+) -> Register:
     """Register an IFBench type."""
-    return register(id, version=1, passes=passes, fails=fails, family="ifbench", requires=requires)
+    return register(
+        id,
+        version=1,
+        passes=passes,
+        fails=fails,
+        family="ifbench",
+        requires=requires,
+        demands=demands,
+    )
 
 
 def unpunctuated(text: str) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import pairwise
 
 from harness.checks.published.ifbench import EDGES, Count, Filled, at_least, check, unpunctuated
-from harness.checks.registry import Context, Example, Outcome
+from harness.checks.registry import Context, Example, Outcome, always
 from harness.checks.text.sentences import split_sentences
 
 # format -----------------------------------------------------------------------------------------
@@ -89,7 +89,12 @@ def options(context: Context, *, options: Filled) -> Outcome:
     return Outcome(value, f"the answer is {'' if value else 'not '}one of {', '.join(accepted)}")
 
 
-@check("format:newline", [Example("Tea\nand\n\ncake.")], [Example("Tea and\ncake.")])
+@check(
+    "format:newline",
+    [Example("Tea\nand\n\ncake.")],
+    [Example("Tea and\ncake.")],
+    demands=always("\n"),
+)
 def newline(context: Context) -> Outcome:
     """Each word on a line of its own."""
     bare = unpunctuated(context.text).strip()
@@ -125,7 +130,7 @@ def _is_emoji(character: str) -> bool:
     return bool(emoji.is_emoji(character))
 
 
-@check("format:line_indent", [Example("a\n b\n  c")], [Example("a\n b\n c")])
+@check("format:line_indent", [Example("a\n b\n  c")], [Example("a\n b\n c")], demands=always("\n"))
 def line_indent(context: Context) -> Outcome:
     """Each line is indented by more spaces than the one before."""
     lines = _without_blank_lines(context.derived.lines)
@@ -217,6 +222,7 @@ def sub_bullets(context: Context) -> Outcome:
     [Example("Tea is hot. Cake is sweet.\n* tea\n* cake")],
     [Example("Tea is hot.\n* tea\n* cake"), Example("Tea is hot. Cake is sweet.\n* tea")],
     "punkt",
+    demands=always("\n"),
 )
 def no_bullets_bullets(context: Context) -> Outcome:
     """At least two sentences, then nothing but at least two ``*`` bullets.
@@ -328,6 +334,7 @@ def _ascii(text: str) -> str:
     "custom:reverse_newline",
     [Example("\n".join(["Zimbabwe", *(f"Y{n:02}" for n in range(60, 0, -1))]))],
     [Example("Zimbabwe\nZambia\nUganda")],
+    demands=always("\n"),
 )
 def reverse_newline(context: Context) -> Outcome:
     """From the line with Zimbabwe on, at least 52 lines in falling order."""
@@ -424,6 +431,7 @@ def _misshapen(rows: list[list[str]] | str, wanted: int) -> str | None:
     "custom:csv_city",
     [Example("ID,Country,City,Year,Count\n" + "1,Peru,Lima,2020,3\n" * 7)],
     [Example("ID,Country,City,Year,Count\n" + "1,Peru,Lima,2020,3\n" * 6)],
+    demands=always("\n"),
 )
 def csv_city(context: Context) -> Outcome:
     """CSV with the header ID, Country, City, Year, Count and seven rows."""
@@ -449,6 +457,7 @@ _NO_WORD = re.compile(r"[^\w\s]")
     "custom:csv_special_character",
     [Example('ProductID,Category,Brand,Price,Stock\n1,Tea,"A&B",3,9\n' + "1,Tea,C,3,9\n" * 13)],
     [Example("ProductID,Category,Brand,Price,Stock\n" + "1,Tea,C,3,9\n" * 14)],
+    demands=always("\n"),
 )
 def csv_special_character(context: Context) -> Outcome:
     """CSV with its header, fourteen rows and a double-quoted field with a special character."""
@@ -479,6 +488,7 @@ def _quotes_special(field: str) -> bool:
         )
     ],
     [Example("StudentID\tSubject\tGrade\tSemester\tScore" + "\n1\tTea\tA\t1\t9" * 3)],
+    demands=always("\n"),
 )
 def csv_quotes(context: Context) -> Outcome:
     """Tab-divided, its header and three rows, every field in double quotes."""

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from harness.checks.registry import Context, Example, Outcome
+from harness.checks.registry import (
+    Context,
+    Demands,
+    Example,
+    Outcome,
+    always,
+    arguments_in_full,
+    between,
+)
 from harness.checks.registry import check as register
 from harness.checks.text.patterns import pattern
 from harness.errors import CheckError
@@ -34,15 +42,35 @@ PatternText = Annotated[str, Field(min_length=1), AfterValidator(_is_pattern)]
 
 
 def check(
-    id: str, passes: list[Example], fails: list[Example], *requires: str
+    id: str,
+    passes: list[Example],
+    fails: list[Example],
+    *requires: str,
+    demands: Demands | None = None,
 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Register an IFEval type."""
-    return register(id, version=1, passes=passes, fails=fails, family="ifeval", requires=requires)
+    return register(
+        id,
+        version=1,
+        passes=passes,
+        fails=fails,
+        family="ifeval",
+        requires=requires,
+        demands=demands,
+    )
 
 
 def _relation(found: int, relation: Relation, wanted: int, what: str) -> Outcome:
     value = found < wanted if relation == "less than" else found >= wanted
     return Outcome(value, f"{found} {what}, wanted {relation} {wanted}")
+
+
+def _keyword(given: Mapping[str, Any]) -> Sequence[str]:
+    return () if given["relation"] == "less than" else (given["keyword"],)
+
+
+def _first_word(given: Mapping[str, Any]) -> Sequence[str]:
+    return (given["first_word"], *between("\n\n", "num_paragraphs")(given))
 
 
 # keywords ---------------------------------------------------------------------------------------
@@ -52,6 +80,7 @@ def _relation(found: int, relation: Relation, wanted: int, what: str) -> Outcome
     "keywords:existence",
     [Example("Apples and pears.", {"keywords": ["apple", "pear"]})],
     [Example("Apples only.", {"keywords": ["apple", "pear"]})],
+    demands=arguments_in_full("keywords"),
 )
 def existence(context: Context, *, keywords: list[PatternText]) -> Outcome:
     """Every keyword occurs, in any case, also inside a word (keywords are patterns)."""
@@ -65,6 +94,7 @@ def existence(context: Context, *, keywords: list[PatternText]) -> Outcome:
     "keywords:frequency",
     [Example("Tea, tea and TEA.", {"keyword": "tea", "frequency": 3, "relation": "at least"})],
     [Example("Tea and teapots.", {"keyword": "tea", "frequency": 2, "relation": "less than"})],
+    demands=_keyword,
 )
 def frequency(
     context: Context, *, keyword: PatternText, frequency: Count, relation: Relation
@@ -185,6 +215,7 @@ _WORD_END = re.compile(r"""[.,?!'"]""")
             {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "then"},
         )
     ],
+    demands=_first_word,
 )
 def nth_paragraph_first_word(
     context: Context,
@@ -247,6 +278,7 @@ _POSTSCRIPT = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
     "detectable_content:postscript",
     [Example("Dear all.\nP. S. Bring tea.", {"postscript_marker": "P.S."})],
     [Example("Dear all. PS: bring tea.", {"postscript_marker": "P.S."})],
+    demands=arguments_in_full("postscript_marker"),
 )
 def postscript(context: Context, *, postscript_marker: PatternText) -> Outcome:
     """The postscript marker occurs, in any case (``P.S.`` and ``P.P.S`` may hold spaces)."""
@@ -282,6 +314,7 @@ def count_bullets(lines: list[str]) -> int:
     "detectable_format:number_bullet_lists",
     [Example("* one\n  - two\n**bold**", {"num_bullets": 2})],
     [Example("* one\n* two\n---", {"num_bullets": 2})],
+    demands=between("\n", "num_bullets"),
 )
 def number_bullet_lists(context: Context, *, num_bullets: Count) -> Outcome:
     """Exactly so many bullets (``*`` or ``-``); a rule ``---`` counts, ``**bold**`` does not."""
@@ -340,6 +373,7 @@ def number_highlighted_sections(context: Context, *, num_highlights: Count) -> O
             "SECTION 1\nTea.\nSECTION 2\nCake.", {"section_spliter": "Section", "num_sections": 2}
         )
     ],
+    demands=arguments_in_full("section_spliter"),
 )
 def multiple_sections(
     context: Context, *, section_spliter: PatternText, num_sections: Count
@@ -387,6 +421,7 @@ def json_format(context: Context) -> Outcome:
     "detectable_format:title",
     [Example("<<On tea>>\nTea is good.")],
     [Example("<< >>\nTea is good."), Example("<<On\ntea>>")],
+    demands=always("<<"),
 )
 def title(context: Context) -> Outcome:
     """A title in double angular brackets, on one line and not blank."""
@@ -406,6 +441,7 @@ def title(context: Context) -> Outcome:
     "combination:two_responses",
     [Example("Tea.\n******\nCoffee.")],
     [Example("Tea.\n******\nTea."), Example("Tea.\n***\nCoffee.")],
+    demands=always("******"),
 )
 def two_responses(context: Context) -> Outcome:
     """Two different answers divided by six asterisks."""
@@ -422,6 +458,7 @@ def two_responses(context: Context) -> Outcome:
     "combination:repeat_prompt",
     [Example("Name a tea. Assam.", {"prompt_to_repeat": "Name a tea."})],
     [Example("Sure: Name a tea. Assam.", {"prompt_to_repeat": "Name a tea."})],
+    demands=arguments_in_full("prompt_to_repeat"),
 )
 def repeat_prompt(
     context: Context, *, prompt_to_repeat: Annotated[str, Field(min_length=1)]
@@ -436,6 +473,7 @@ def repeat_prompt(
     "startend:end_checker",
     [Example('All done. "That is all."', {"end_phrase": "That is all."})],
     [Example("That is all. Bye!", {"end_phrase": "That is all."})],
+    demands=arguments_in_full("end_phrase"),
 )
 def end_checker(context: Context, *, end_phrase: str) -> Outcome:
     """The answer ends with the phrase, in any case; only straight double quotes may follow."""
@@ -444,7 +482,12 @@ def end_checker(context: Context, *, end_phrase: str) -> Outcome:
     return Outcome(value, f"{'ends' if value else 'does not end'} with {end_phrase.strip()!r}")
 
 
-@check("startend:quotation", [Example('"All of it."')], [Example("“All of it.”"), Example('"')])
+@check(
+    "startend:quotation",
+    [Example('"All of it."')],
+    [Example("“All of it.”"), Example('"')],
+    demands=always('"'),
+)
 def quotation(context: Context) -> Outcome:
     """The whole answer stands in straight double quotes."""
     body = context.text.strip()
