@@ -9,6 +9,7 @@ import pytest
 
 from harness.analysis import Analysis, analyse
 from harness.records import Condition, Scored
+from harness.stats.power import exact_power
 from tests.scored import BITS, control, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
@@ -59,29 +60,80 @@ def test_loose_verdicts_have_metrics_of_their_own() -> None:
     assert summary.overall.prompt_loose.value == summary.overall.inst_loose.value == 1
 
 
-def test_a_failed_generation_is_missing_and_not_wrong() -> None:
-    found = analysed(grid({RAW: [True, None, False, None]})).summary(RAW)
+def test_a_failed_generation_counts_as_wrong_and_is_shown_as_missing() -> None:
+    found = analysed(grid({RAW: [True, None, False, None], QA: [True] * 4})).summary(RAW)
     assert found is not None
-    assert found.overall.prompt_strict.value == 0.5
-    assert (found.overall.n, found.overall.n_missing, found.n_failed) == (2, 2, 2)
+    assert found.overall.prompt_strict.value == 0.25
+    assert (found.overall.n, found.overall.n_missing, found.n_failed) == (4, 2, 2)
+    assert (found.common.value, found.common.n) == (0.5, 2)
+    assert found.bounds == (0.25, 0.75)
+    assert found.overall.inst_strict.value == pytest.approx(3 / 8)
     assert found.finish["failed"] == 0.5
 
 
-def test_an_item_with_only_unsupported_checks_is_missing() -> None:
+def test_an_item_with_only_unsupported_checks_leaves_every_arm() -> None:
     rows = [row(sample("one"), RAW, (None, None)), row(sample("two"), RAW, (True, True))]
-    found = analysed(rows).summary(RAW)
-    assert found is not None
-    assert (found.overall.n, found.overall.n_missing, found.n_unsupported) == (1, 1, 2)
-    assert found.overall.prompt_strict.value == 1
+    rows += [passes(sample("one"), QA, None), passes(sample("two"), QA, True)]
+    found = analysed(rows)
+    for condition in (RAW, QA):
+        summary = found.summary(condition)
+        assert summary is not None and summary.overall.n == 1
+        assert summary.overall.prompt_strict.value == 1
 
 
-def test_a_missing_answer_leaves_both_sides_of_a_pair() -> None:
+def test_a_missing_answer_is_no_way_to_win_a_pair() -> None:
     rows = grid({RAW: [False, True, False, True], QA: [True, None, True, True]})
     rows.pop()  # and one item that qa was never asked
     found = analysed(rows, contrasts=[("qa helps", RAW, QA)]).declared[0]
-    assert (found.wins, found.losses, found.ties) == (2, 0, 0)
-    assert (found.delta.n, found.delta.n_missing) == (2, 2)
-    assert found.delta.value == 1
+    assert (found.wins, found.losses, found.ties) == (2, 2, 0)
+    assert (found.delta.n, found.delta.value) == (4, 0)
+
+
+def test_a_wrapper_that_dies_on_the_hard_items_is_not_best_and_stops_the_ranking() -> None:
+    twin = [index % 3 == 0 for index in range(100)]
+    dying = [None if index % 3 == 1 else ok for index, ok in enumerate(twin)]
+    better = [ok or index == 1 for index, ok in enumerate(twin)]
+    rows = grid(
+        {
+            RAW: [False] * 100,
+            Condition("base", "F16", "dying"): dying,
+            Condition("base", "F16", "twin"): better,
+            NATIVE: [True] * 100,
+        }
+    )
+    found = analysed(rows)
+    best = found.best_at("F16")
+    assert best is not None and best.winner.strategy == "twin"
+    assert "dying owes 33.0 %" in found.unranked
+
+
+def test_controls_are_never_the_best_wrapper() -> None:
+    rows = grid(
+        {
+            RAW: [False] * 40,
+            Condition("base", "F16", "raw_nl"): [True] * 40,
+            Condition("base", "F16", "icl_3"): [True] * 40,
+            QA: [index % 4 == 0 for index in range(40)],
+            NATIVE: [True] * 40,
+        }
+    )
+    best = analysed(rows).best_at("F16")
+    assert best is not None and best.winner == QA
+
+
+def test_the_choice_of_the_reference_level_is_carried_to_the_others() -> None:
+    found = analysed(run(100))
+    here, there = found.best_at("F16"), found.best_at("Q2_K")
+    assert here is not None and there is not None
+    assert here.folds == there.folds and there.winner.strategy == here.winner.strategy
+    assert here.named is not None and there.named is None
+    assert 0 < here.named.chance <= 1
+    assert here.interaction is None and there.interaction is not None
+    assert there.interaction.value == pytest.approx(
+        (there.recovery.gain.value or 0) - (here.recovery.gain.value or 0)
+    )
+    assert there.fixed.value is not None and there.recovery.share.value is not None
+    assert there.fixed.value < there.recovery.share.value
 
 
 def test_a_contrast_that_was_not_run_has_no_p_and_leaves_the_family() -> None:
@@ -222,7 +274,8 @@ def test_the_order_of_rows_changes_nothing() -> None:
 def test_the_smallest_detectable_effect_is_that_of_the_headline_items() -> None:
     power = analysed(run(106, continuations=6)).power[0]
     assert power.n == 100
-    assert round(100 * power.effect, 1) == 8.9
+    assert power.effect is not None and round(100 * power.effect, 1) == 8.2
+    assert exact_power(power.effect, 100, 0.1) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_without_a_pair_there_is_no_share_and_the_reason_is_said() -> None:

@@ -12,6 +12,7 @@ from harness.analysis.pairs import (
     explored_comparisons,
     instruct_arm,
     power_of,
+    ranking_refused,
     raw_arm,
     shares_and_best,
 )
@@ -21,6 +22,7 @@ from harness.analysis.values import (
     BestWrapper,
     ConditionSummary,
     Metrics,
+    NamedWinner,
     NullFloor,
     Power,
     Predictability,
@@ -33,6 +35,7 @@ __all__ = [
     "BestWrapper",
     "ConditionSummary",
     "Metrics",
+    "NamedWinner",
     "NullFloor",
     "Power",
     "Predictability",
@@ -54,8 +57,8 @@ def analyse(
     """Compute every figure of a report from scored rows, whatever their order.
 
     ``recovery`` names the base and the instruct stage; ``contrasts`` are (name, a, b) with b − a;
-    ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level). Items an arm did
-    not answer are dropped on both sides of every pair and counted.
+    ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level). An item that an
+    arm did not answer is wrong there (intention to treat), and counted as missing.
     """
     grid = build_grid(scored)
     order = _levels(grid, levels)
@@ -95,8 +98,9 @@ def analyse(
         declared=tuple(declared_comparisons(grid, contrasts, seed)),
         explored=tuple(explored),
         interactions=tuple(interactions),
-        power=tuple(power_of(grid, raw, winner)),
+        power=tuple(power_of(grid, raw, winner, len(contrasts))),
         predictability=predictabilities(grid),
+        unranked=ranking_refused(grid, recovery[0], reference) if recovery else "",
         notes=tuple(_notes(grid, recovery, reference_level, reference)),
     )
 

@@ -19,9 +19,11 @@ Mask = NDArray[np.bool_]
 class Verdicts:
     """One condition's outcomes, averaged over epochs; arrays ``(items,)``.
 
-    ``strict`` and ``loose`` are shares of epochs in which every supported check passed, NaN where
-    the item is missing. ``checks`` counts supported checks, ``strict_passed`` and
-    ``loose_passed`` those that passed (0 where missing).
+    ``strict`` and ``loose`` are shares of epochs in which every supported check passed; an epoch
+    that failed, crashed or could not be asked counts as wrong (intention to treat). NaN only where
+    a check of the item cannot be judged here. ``observed`` is ``strict`` over the answered epochs
+    alone, NaN where there is none; ``missing`` is the share of epochs without an answer.
+    ``checks`` counts checks, ``strict_passed`` and ``loose_passed`` those that passed.
     """
 
     strict: Floats
@@ -29,6 +31,8 @@ class Verdicts:
     checks: Floats
     strict_passed: Floats
     loose_passed: Floats
+    observed: Floats
+    missing: Floats
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Grid:
     """All rows of a run by condition, over the union of the items of all conditions.
 
     ``clusters`` ``(items,)`` joins items that are paraphrases of one another; ``units`` names
-    them. An item that an arm did not answer is NaN there, never absent.
+    them. An item that an arm did not answer is wrong there, and counted as missing beside it; an
+    item whose checks are unsupported is NaN in every condition.
     """
 
     samples: tuple[Sample, ...]
@@ -58,10 +63,25 @@ class Grid:
         return [item for item in self.rows if item.stage == CONTROL_STAGE]
 
     def score(self, condition: Condition) -> Floats:
-        """Prompt-level strict outcomes of the headline items; all missing if it was not run."""
+        """Prompt-level strict outcomes of the headline items, a missing answer counted as wrong.
+
+        All NaN if the condition was not run; NaN for items whose checks are unsupported.
+        """
         found = self.verdicts.get(condition)
         whole = np.full(len(self.samples), np.nan) if found is None else found.strict
         return whole[self.headline]
+
+    def observed(self, condition: Condition) -> Floats:
+        """Like :meth:`score` over answers alone: NaN where the arm gave none."""
+        return self.verdicts[condition].observed[self.headline]
+
+    def missing_share(self, condition: Condition) -> float:
+        """The share of headline answers that a condition owes; 1 if it was not run."""
+        found = self.verdicts.get(condition)
+        if found is None:
+            return 1.0
+        known = self.headline & ~np.isnan(found.strict)
+        return float(found.missing[known].mean()) if known.any() else 0.0
 
     @property
     def headline_clusters(self) -> Ints:
@@ -77,6 +97,8 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
     by_condition: dict[Condition, list[Scored]] = defaultdict(list)
     for row in ordered:
         by_condition[row.request.condition].append(row)
+    asked, checks, unsupported = _asked(by_condition, place)
+    once = np.ones(len(samples))
     units = tuple(_unit(sample) for sample in samples)
     numbers = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     kinds = {sample.kind for sample in samples}
@@ -91,7 +113,12 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
         headline_kinds=headline_kinds,
         rows={key: tuple(by_condition[key]) for key in sorted(by_condition)},
         verdicts={
-            key: _verdicts([(place[_name(row.sample)], row) for row in rows], len(samples))
+            key: _verdicts(
+                [(place[_name(row.sample)], row) for row in rows],
+                once if key.stage == CONTROL_STAGE else asked,
+                checks,
+                unsupported,
+            )
             for key, rows in by_condition.items()
         },
     )
@@ -100,7 +127,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
 def outcomes(row: Scored) -> tuple[list[bool], list[bool]] | None:
     """Strict and loose verdicts of a row's supported checks; None where it is missing.
 
-    A failed generation is missing, not wrong; so is an answer none of whose checks is supported.
+    A failed generation is missing; so is an answer none of whose checks is supported.
     """
     supported = [result for result in row.results if result.strict is not None]
     if row.generation.finish_reason == "failed" or not supported:
@@ -110,25 +137,60 @@ def outcomes(row: Scored) -> tuple[list[bool], list[bool]] | None:
     return strict, loose
 
 
-def _verdicts(rows: Sequence[tuple[int, Scored]], n: int) -> Verdicts:
-    sums, epochs = np.zeros((n, 5)), np.zeros(n)
+def _verdicts(
+    rows: Sequence[tuple[int, Scored]], asked: Floats, checks: Floats, unsupported: Mask
+) -> Verdicts:
+    """One condition's arrays; ``asked`` are the epochs that the run asked of each item."""
+    n = len(asked)
+    sums, answered = np.zeros((n, 5)), np.zeros(n)
     for place, row in rows:
         judged = outcomes(row)
         if judged is None:
             continue
         strict, loose = judged
         sums[place] += (all(strict), all(loose), len(strict), sum(strict), sum(loose))
-        epochs[place] += 1
-    with np.errstate(invalid="ignore"):
-        means = sums / epochs[:, None]
-    known = epochs > 0
+        answered[place] += 1
+    asked = np.maximum(asked, answered)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = sums / asked[:, None]
+        observed = sums[:, 0] / answered
+        counted = np.where(answered > 0, sums[:, 2] / answered, checks)
+    nothing = np.where(unsupported, np.nan, 0.0)
+    kept = ~unsupported
     return Verdicts(
-        strict=means[:, 0],
-        loose=means[:, 1],
-        checks=np.where(known, means[:, 2], 0.0),
-        strict_passed=np.where(known, means[:, 3], 0.0),
-        loose_passed=np.where(known, means[:, 4], 0.0),
+        strict=means[:, 0] + nothing,
+        loose=means[:, 1] + nothing,
+        checks=np.where(kept, counted, 0.0),
+        strict_passed=np.where(kept, means[:, 3], 0.0),
+        loose_passed=np.where(kept, means[:, 4], 0.0),
+        observed=observed + nothing,
+        missing=1 - answered / asked,
     )
+
+
+def _asked(
+    by_condition: Mapping[Condition, Sequence[Scored]], place: Mapping[tuple[str, str], int]
+) -> tuple[Floats, Floats, Mask]:
+    """Per item: the most epochs any model arm has, its number of checks, and whether none judges.
+
+    A check is supported by an installation, not by an answer: where one answered row of an item
+    has no supported check, the item leaves every arm.
+    """
+    n = len(place)
+    epochs, checks, unsupported = np.ones(n), np.ones(n), np.zeros(n, dtype=bool)
+    for condition, rows in by_condition.items():
+        mine = np.zeros(n)
+        for row in rows:
+            at = place[_name(row.sample)]
+            mine[at] += 1
+            judged = outcomes(row)
+            if judged is not None:
+                checks[at] = max(checks[at], len(judged[0]))
+            elif row.generation.finish_reason != "failed":
+                unsupported[at] = True
+        if condition.stage != CONTROL_STAGE:
+            epochs = np.maximum(epochs, mine)
+    return epochs, checks, unsupported
 
 
 def _name(sample: Sample) -> tuple[str, str]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from harness.analysis.grid import Grid
-from harness.analysis.values import BestWrapper, Power, RecoveredShare
+from harness.analysis.values import BestWrapper, NamedWinner, Power, RecoveredShare
 from harness.records import Comparison, Condition
+from harness.stats.best import Level, best_of_many, scaled
 from harness.stats.multiple import benjamini_hochberg, holm
 from harness.stats.pairs import Paired, paired
 from harness.stats.power import TYPICAL_DISCORDANCE, minimum_detectable_effect
-from harness.stats.rates import Floats, clustered_rate
-from harness.stats.recovery import Recovery, recovered_shares
-from harness.stats.selection import Selection, cross_fitted, deal_folds
+from harness.stats.rates import Floats
+from harness.stats.recovery import recovered_shares
+from harness.stats.selection import deal_folds
 
 RAW = "raw"
 NATIVE = "native"
 CONTROL_STRATEGIES = (RAW, "raw_nl", "icl_3")
 """Strategies that are controls of others: no wrapper, any separator, examples without style."""
+_VIEW = " (opening removed)"
+DIFFERENTIAL_MISSINGNESS = 0.02
+"""Arms whose shares of missing answers differ by more than this are not ranked."""
 
 DeclaredContrast = tuple[str, Condition, Condition]
 
@@ -55,15 +59,24 @@ def wrapped_arms(grid: Grid, stage: str, level: str) -> list[Condition]:
     ]
 
 
+def eligible_arms(grid: Grid, stage: str, level: str) -> list[Condition]:
+    """The wrappers that may be called best: no control, no re-judged view of another arm."""
+    return [
+        c
+        for c in wrapped_arms(grid, stage, level)
+        if c.strategy not in CONTROL_STRATEGIES and not c.strategy.endswith(_VIEW)
+    ]
+
+
 def shares_and_best(
     grid: Grid, pair: tuple[str, str], levels: Sequence[str], reference: str, seed: int
 ) -> tuple[list[RecoveredShare], list[BestWrapper]]:
     """Recovered shares against raw at every level and against each control at the reference.
 
-    All of them, and the best wrapper of each level, see the same bootstrap resamples.
+    All of them see the same bootstrap resamples; so does the choice of the best wrapper, made at
+    the reference level and carried to the others.
     """
     wanted: list[tuple[Condition, Condition, Condition]] = []
-    selections: list[_Selected] = []
     for level in levels:
         raw = raw_arm(grid, pair[0], level)
         instruct = instruct_arm(grid, pair[1], level)
@@ -74,50 +87,70 @@ def shares_and_best(
         if level == reference:
             controls += [c for c in wrappers if c.strategy in CONTROL_STRATEGIES] + grid.controls
         wanted += [(w, c, instruct) for c in controls for w in wrappers if w != c]
-        selections += _select(grid, wrappers, raw, instruct, seed)
     triples = [(grid.score(w), grid.score(c), grid.score(i)) for w, c, i in wanted]
-    triples += [(s.selection.values, grid.score(s.raw), grid.score(s.instruct)) for s in selections]
     found = recovered_shares(triples, grid.headline_clusters, seed=seed)
-    shares = [RecoveredShare(*names, share) for names, share in zip(wanted, found, strict=False)]
-    judged = zip(selections, found[len(wanted) :], strict=True)
-    return shares, [_judge(grid, selected, share) for selected, share in judged]
+    shares = [RecoveredShare(*names, share) for names, share in zip(wanted, found, strict=True)]
+    return shares, _best(grid, pair, levels, reference, seed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Selected:
-    wrappers: list[Condition]
-    raw: Condition
-    instruct: Condition
-    selection: Selection
-
-
-def _select(
-    grid: Grid, wrappers: list[Condition], raw: Condition, instruct: Condition, seed: int
-) -> list[_Selected]:
-    """Select on all folds but one, for each fold; nothing where there is no choice to make."""
+def _best(
+    grid: Grid, pair: tuple[str, str], levels: Sequence[str], reference: str, seed: int
+) -> list[BestWrapper]:
+    """The folds' choice of the reference level, there and at every level that ran its wrappers."""
+    wrappers = eligible_arms(grid, pair[0], reference)
+    instruct = instruct_arm(grid, pair[1], reference)
+    if not wrappers or instruct is None:
+        return []
+    strategies = [c.strategy for c in wrappers]
+    names, data = [], []
+    for level in (reference, *(name for name in levels if name != reference)):
+        arms = [Condition(pair[0], level, name) for name in (*strategies, RAW)]
+        arms.append(Condition(pair[1], level, instruct.strategy))
+        if any(arm not in grid.rows for arm in arms):
+            if level == reference:
+                return []
+            continue
+        names.append(level)
+        scores = np.column_stack([grid.score(arm) for arm in arms[:-2]])
+        data.append(Level(scores, grid.score(arms[-2]), grid.score(arms[-1])))
     units = [unit for unit, kept in zip(grid.units, grid.headline, strict=True) if kept]
     dealt = deal_folds(units, seed=seed)
     folds = np.array([dealt[unit] for unit in units], dtype=np.int64)
-    scores = np.column_stack([grid.score(wrapper) for wrapper in wrappers])
-    selection = cross_fitted(scores, folds)
-    return [_Selected(wrappers, raw, instruct, selection)] if selection else []
+    found = best_of_many(data[0], data[1:], folds, grid.headline_clusters, seed=seed)
+    if found is None:
+        return []
+    selection, named, chosen = found
+    best = [
+        BestWrapper(
+            level=level,
+            winner=Condition(pair[0], level, strategies[selection.winner]),
+            score=item.score,
+            recovery=item.recovery,
+            folds=Counter(strategies[pick] for pick in selection.chosen),
+            named=NamedWinner(wrappers[named.winner], named.score, named.gain, named.chance)
+            if level == reference
+            else None,
+            fixed=item.fixed,
+            interaction=item.interaction,
+        )
+        for level, item in zip(names, chosen, strict=True)
+    ]
+    return sorted(best, key=lambda item: levels.index(item.level))
 
 
-def _judge(grid: Grid, selected: _Selected, recovery: Recovery) -> BestWrapper:
-    """The selected wrappers' score on the folds they were not selected on."""
-    values, wrappers = selected.selection.values, selected.wrappers
-    known = ~np.isnan(values)
-    return BestWrapper(
-        level=selected.raw.level,
-        winner=wrappers[selected.selection.winner],
-        score=clustered_rate(
-            values[known],
-            np.ones(int(known.sum())),
-            grid.headline_clusters[known],
-            n_missing=int((~known).sum()),
-        ),
-        recovery=recovery,
-        folds=Counter(wrappers[pick].strategy for pick in selected.selection.chosen),
+def ranking_refused(grid: Grid, stage: str, level: str) -> str:
+    """Why the wrappers of a stage cannot be ranked, empty if they can.
+
+    An arm that answers fewer items than another is not compared on what it can do.
+    """
+    arms = [c for c in grid.conditions if (c.stage, c.level) == (stage, level)]
+    owed = sorted((grid.missing_share(arm), arm.strategy) for arm in arms)
+    if len(owed) < 2 or owed[-1][0] - owed[0][0] <= DIFFERENTIAL_MISSINGNESS:
+        return ""
+    (least, fuller), (most, emptier) = owed[0], owed[-1]
+    return (
+        f"{emptier} owes {100 * most:.1f} % of its answers and {fuller} {100 * least:.1f} %: "
+        "arms that miss different shares are not ranked"
     )
 
 
@@ -172,28 +205,29 @@ def explored_comparisons(
 def _interaction(
     grid: Grid, before: Condition, before_raw: Condition, c: Condition, raw: Condition, seed: int
 ) -> Comparison:
-    then: Floats = grid.score(before) - grid.score(before_raw)
-    now: Floats = grid.score(c) - grid.score(raw)
+    # A difference of differences lies in [−2, 2]: halved it is one of arms, then doubled back.
+    then: Floats = (grid.score(before) - grid.score(before_raw)) / 2
+    now: Floats = (grid.score(c) - grid.score(raw)) / 2
     outcome = paired(then, now, grid.headline_clusters, seed=seed)
+    outcome = replace(outcome, delta=scaled(outcome.delta, 2))
     return _comparison(
         f"interaction: ({c} − {raw}) − ({before} − {before_raw})", before, c, outcome
     )
 
 
-def power_of(grid: Grid, raw: Condition | None, best: Condition | None) -> list[Power]:
-    """What these items can see: at a typical discordance, and at the one seen here."""
+def power_of(grid: Grid, raw: Condition | None, best: Condition | None, family: int) -> list[Power]:
+    """What these items can show: at a typical discordance, and at the one seen here."""
+    wanted = [(TYPICAL_DISCORDANCE, "the usual assumption for two similar arms")]
     n = len(np.unique(grid.headline_clusters))
-    found = []
-    if effect := minimum_detectable_effect(n):
-        basis = "the usual assumption for two similar arms"
-        found.append(Power(n, TYPICAL_DISCORDANCE, effect, basis))
     if raw is not None and best is not None:
         seen = paired(grid.score(raw), grid.score(best), grid.headline_clusters)
-        count = seen.wins + seen.losses + seen.ties
-        effect = minimum_detectable_effect(min(n, count), seen.discordance)
-        if effect:
-            basis = f"as seen between {raw.strategy} and {best.strategy}"
-            found.append(Power(min(n, count), seen.discordance, effect, basis))
+        wanted.append((seen.discordance, f"as seen between {raw.strategy} and {best.strategy}"))
+    found = []
+    for discordance, basis in wanted:
+        if n and discordance:
+            effect = minimum_detectable_effect(n, discordance)
+            first = minimum_detectable_effect(n, discordance, alpha=0.05 / max(family, 1))
+            found.append(Power(n, discordance, effect, basis, max(family, 1), first))
     return found
 
 

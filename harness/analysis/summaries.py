@@ -22,7 +22,7 @@ def null_floor(grid: Grid, mask: Mask) -> NullFloor | None:
     """The best non-echo control on the masked items; ties go to the first name."""
     found = []
     for control in grid.controls:
-        score = _rate(grid, grid.verdicts[control].strict, None, mask)
+        score = _rate(grid, grid.verdicts[control], grid.verdicts[control].strict, None, mask)
         if control.strategy != ECHO and score.value is not None:
             found.append(NullFloor(control.strategy, score.value))
     return max(found, key=lambda floor: floor.value, default=None)
@@ -45,6 +45,9 @@ def summarise(
         headline=_metrics(grid, verdicts, grid.headline, floors[1]),
         kinds=_by(grid, verdicts, [sample.kind for sample in grid.samples]),
         categories=_by(grid, verdicts, [sample.category for sample in grid.samples]),
+        common=_rate(grid, verdicts, verdicts.observed, None, _common(grid)),
+        bounds=_bounds(verdicts, grid.headline),
+        missing_share=grid.missing_share(condition),
         n_generations=len(rows),
         n_failed=len(rows) - len(answered),
         n_unsupported=sum(result.strict is None for row in answered for result in row.results),
@@ -80,32 +83,54 @@ def predictabilities(grid: Grid) -> tuple[Predictability, ...]:
 
 
 def _metrics(grid: Grid, verdicts: Verdicts, mask: Mask, floor: NullFloor | None) -> Metrics:
-    strict = _rate(grid, verdicts.strict, None, mask)
+    strict = _rate(grid, verdicts, verdicts.strict, None, mask)
     return Metrics(
         prompt_strict=strict,
-        inst_strict=_rate(grid, verdicts.strict_passed, verdicts.checks, mask),
-        prompt_loose=_rate(grid, verdicts.loose, None, mask),
-        inst_loose=_rate(grid, verdicts.loose_passed, verdicts.checks, mask),
+        inst_strict=_rate(grid, verdicts, verdicts.strict_passed, verdicts.checks, mask),
+        prompt_loose=_rate(grid, verdicts, verdicts.loose, None, mask),
+        inst_loose=_rate(grid, verdicts, verdicts.loose_passed, verdicts.checks, mask),
         null_corrected=null_corrected(strict, floor.value if floor else None),
     )
 
 
-def _rate(grid: Grid, passes: Floats, sizes: Floats | None, mask: Mask) -> Estimate:
-    """A clustered rate over the masked items; without sizes each answered item weighs one."""
+def _rate(
+    grid: Grid, verdicts: Verdicts, passes: Floats, sizes: Floats | None, mask: Mask
+) -> Estimate:
+    """A clustered rate over the masked items; without sizes each item weighs one.
+
+    ``n_missing`` counts items without any answer: they are in ``n``, as wrong.
+    """
     weights = (~np.isnan(passes)).astype(float) if sizes is None else sizes
     known = mask & (weights > 0)
     return clustered_rate(
         passes[known],
         weights[known],
         grid.clusters[known],
-        n_missing=int(mask.sum() - known.sum()),
+        n_missing=int((known & (verdicts.missing >= 1)).sum()),
     )
+
+
+def _bounds(verdicts: Verdicts, mask: Mask) -> tuple[float, float] | None:
+    """The score with every missing answer wrong, and with every one right."""
+    known = mask & ~np.isnan(verdicts.strict)
+    if not known.any():
+        return None
+    strict, missing = verdicts.strict[known], verdicts.missing[known]
+    return float(strict.mean()), float((strict + missing).mean())
+
+
+def _common(grid: Grid) -> Mask:
+    """Headline items that every model condition answered at least once."""
+    kept = grid.headline.copy()
+    for condition in grid.conditions:
+        kept &= ~np.isnan(grid.verdicts[condition].observed)
+    return np.asarray(kept, dtype=bool)
 
 
 def _by(grid: Grid, verdicts: Verdicts, labels: Sequence[str]) -> dict[str, Estimate]:
     column = np.array(labels, dtype=object)
     return {
-        label: _rate(grid, verdicts.strict, None, np.asarray(column == label, dtype=bool))
+        label: _rate(grid, verdicts, verdicts.strict, None, np.asarray(column == label, dtype=bool))
         for label in sorted(set(labels))
     }
 

@@ -26,12 +26,12 @@ class Metrics:
 
     @property
     def n(self) -> int:
-        """Items with a verdict."""
+        """Items counted, those without an answer included (as wrong)."""
         return self.prompt_strict.n
 
     @property
     def n_missing(self) -> int:
-        """Items of the run without one: not expressible, failed, or only unsupported checks."""
+        """Items of ``n`` without an answer: not expressible or failed, counted as wrong."""
         return self.prompt_strict.n_missing
 
 
@@ -40,7 +40,10 @@ class ConditionSummary:
     """One cell of the grid, or one control responder.
 
     ``overall`` covers every item, ``headline`` the instruction items, ``kinds`` and ``categories``
-    hold prompt-level strict accuracy. ``finish`` are shares of all generations by finish reason;
+    hold prompt-level strict accuracy. A missing answer is wrong in all of these. Beside them, on
+    headline items: ``common`` is the score on the items that every condition answered, ``bounds``
+    the score with the missing answers all wrong and all right.
+    ``finish`` are shares of all generations by finish reason;
     ``eos_rate`` is the share of answered ones that ended by an end-of-generation token.
     ``tokens_per_second`` is per sequence: generated tokens over the time they were in a slot.
     """
@@ -50,6 +53,9 @@ class ConditionSummary:
     headline: Metrics
     kinds: Mapping[str, Estimate]
     categories: Mapping[str, Estimate]
+    common: Estimate
+    bounds: tuple[float, float] | None
+    missing_share: float
     n_generations: int
     n_failed: int
     n_unsupported: int
@@ -81,11 +87,30 @@ class RecoveredShare:
 
 
 @dataclass(frozen=True, slots=True)
-class BestWrapper:
-    """The best wrapper of a level, selected and judged on different prompts.
+class NamedWinner:
+    """The wrapper that is best on all items of the reference level: what a user would deploy.
 
-    ``winner`` is best on all items (its own score there flatters it); ``score`` and ``recovery``
-    judge each item by the wrapper that won on the other folds; ``folds`` counts who won them.
+    ``score`` and ``gain`` (winner − raw) carry simultaneous max-T intervals over all candidates,
+    which hold for whichever of them comes out on top; ``chance`` is the share of resamples in
+    which it is the best (ties split).
+    """
+
+    condition: Condition
+    score: Estimate
+    gain: Estimate
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class BestWrapper:
+    """The best wrapper, selected at the reference level and judged on other prompts.
+
+    ``score`` and ``recovery`` judge each item of this level by the wrapper that won on the other
+    folds *of the reference level*; their intervals re-run the selection in every resample.
+    ``folds`` counts who won them. ``winner`` is the named winner of the reference level, at this
+    level; ``named`` says what may be claimed of it (reference level only). ``fixed`` is the share
+    of the reference level's own gap: (best here − raw there) / (instruct there − raw there);
+    ``interaction`` is (best − raw) here minus (best − raw) there; None at the reference level.
     """
 
     level: str
@@ -93,16 +118,25 @@ class BestWrapper:
     score: Estimate
     recovery: Recovery
     folds: Mapping[str, int]
+    named: NamedWinner | None
+    fixed: Estimate
+    interaction: Estimate | None
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """The smallest difference that ``n`` independent items show in four runs of five."""
+    """The smallest difference that ``n`` independent items show in four runs of five (exact power).
+
+    ``effect`` is for one test at 5 %; ``first_step`` for the hardest step of Holm's method over
+    ``family`` tests. None where no difference that this discordance allows reaches 80 %.
+    """
 
     n: int
     discordance: float
-    effect: float
+    effect: float | None
     basis: str
+    family: int = 1
+    first_step: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +156,8 @@ class Analysis:
     run has no such pair); ``shares`` are against raw at every level and against every control at
     ``level``. ``declared`` is a Holm family; ``explored`` and ``interactions`` share one
     Benjamini-Hochberg family. ``headline_kinds`` are the kinds of item the headline counts.
+    ``unranked`` says why the
+    wrappers may not be ranked (answers missing from some more than from others); else empty.
     """
 
     recovery: tuple[str, str] | None
@@ -147,6 +183,7 @@ class Analysis:
     interactions: tuple[Comparison, ...]
     power: tuple[Power, ...]
     predictability: tuple[Predictability, ...]
+    unranked: str
     notes: tuple[str, ...]
 
     def summary(self, condition: Condition) -> ConditionSummary | None:

@@ -37,7 +37,17 @@ def _verdict(analysis: Analysis, best: BestWrapper | None) -> str:
             else " ".join(analysis.notes)
         )
         return f"**This run has no recovered share:** {for_markdown(lacking)}"
-    share = best.recovery.share
+    share, gain = best.recovery.share, best.recovery.gain
+    if analysis.unranked:
+        return f"**The wrappers are not ranked:** {for_markdown(analysis.unranked)}."
+    if gain.high is not None and gain.high < 0:
+        return f"**Wrapping hurts:** best wrapper − raw = {numbers.points(gain)}."
+    if gain.low is None or gain.low <= 0:
+        return (
+            "**No wrapper is shown to beat the raw prompt:** "
+            f"best wrapper − raw = {numbers.points(gain)}."
+            + (f" The recovered share is {for_markdown(share.note)}." if share.note else "")
+        )
     if share.value is None:
         return (
             f"**The recovered share is {for_markdown(share.note)}.** "
@@ -46,7 +56,13 @@ def _verdict(analysis: Analysis, best: BestWrapper | None) -> str:
         )
     return (
         f"**Wrapping recovers {numbers.rate(share)} of the gap** between the raw base and the "
-        f"instruct model (Fieller {numbers.rate(best.recovery.fieller)})."
+        f"instruct model (best wrapper − raw = {numbers.points(gain)}; "
+        f"Fieller {numbers.rate(best.recovery.fieller)})."
+        + (
+            " A gap seen with so few items tends to be overstated, and the share with it."
+            if best.recovery.overstated
+            else ""
+        )
     )
 
 
@@ -77,7 +93,20 @@ def _selection(best: BestWrapper) -> str:
     won = ", ".join(f"{code(name)} on {count}" for name, count in sorted(best.folds.items()))
     return (
         "The best wrapper is selected on four fifths of the prompts and judged on the other fifth, "
-        f"for each fifth in turn ({won}), so that picking the luckiest does not count as skill."
+        f"for each fifth in turn ({won}), so that picking the luckiest does not count as skill; "
+        "the interval runs the selection again in every resample." + _named(best)
+    )
+
+
+def _named(best: BestWrapper) -> str:
+    """What may be claimed of the wrapper with the best score, which a user would deploy."""
+    if best.named is None:
+        return ""
+    named = best.named
+    return (
+        f" {_arm(named.condition)} has the best score: {numbers.rate(named.score)}, "
+        f"{numbers.points(named.gain)} against raw, intervals that hold for all candidates at "
+        f"once; it is the best in {numbers.percent(named.chance, 0)} of resamples."
     )
 
 
@@ -85,17 +114,28 @@ def _power(analysis: Analysis) -> str:
     """The sentence every report must have."""
     parts = []
     for power in analysis.power:
+        if power.effect is None:
+            parts.append(
+                f"{numbers.size(power.n, 'independent item')} detect no difference four times of "
+                f"five at {numbers.percent(power.discordance, 0)} discordance "
+                f"({for_markdown(power.basis)})."
+            )
+            continue
+        holm = ""
+        if power.family > 1 and power.first_step is not None:
+            after = numbers.plain_points(power.first_step)
+            holm = f", {after} at the first step of Holm's method over {power.family}"
         parts.append(
-            f"This suite cannot see differences under {numbers.plain_points(power.effect)} "
-            f"({numbers.size(power.n, 'independent item')}, "
-            f"{numbers.percent(power.discordance, 0)} of them discordant, {power.basis}; "
-            "80 % power, α = 0.05)."
+            f"{numbers.size(power.n, 'independent item')} give an 80 % chance to detect "
+            f"{numbers.plain_points(power.effect)} at {numbers.percent(power.discordance, 0)} "
+            f"discordance in one test{holm} ({for_markdown(power.basis)})."
         )
     if analysis.power:
-        needed = items_to_detect(_SMALL_GOAL, analysis.power[0].discordance)
+        first = analysis.power[0]
+        needed = items_to_detect(_SMALL_GOAL, first.discordance)
         parts.append(
-            f"Seeing {numbers.plain_points(_SMALL_GOAL)} at "
-            f"{numbers.percent(analysis.power[0].discordance, 0)} discordance takes "
+            f"Detecting {numbers.plain_points(_SMALL_GOAL)} at "
+            f"{numbers.percent(first.discordance, 0)} discordance takes "
             f"{numbers.size(needed, 'item')}."
         )
     return " ".join(parts)
@@ -110,9 +150,9 @@ def _missing(analysis: Analysis) -> str:
         total = sum(item.overall.n_missing for item in missing)
         parts.append(
             f"Missing: {numbers.size(total, 'answer')} over "
-            f"{numbers.size(len(missing), 'condition')} (not expressible, failed, or without a "
-            "supported check); a missing answer is dropped on both sides of every comparison, "
-            "never counted as wrong."
+            f"{numbers.size(len(missing), 'condition')} (not expressible, or failed). A missing "
+            "answer counts as wrong: missing is no way to win. On the items that every "
+            f"condition answered: {_common(missing)}."
         )
     if unsupported:
         parts.append(
@@ -120,6 +160,18 @@ def _missing(analysis: Analysis) -> str:
             "metric."
         )
     return " ".join(parts)
+
+
+def _common(missing: list[ConditionSummary]) -> str:
+    """The common-items score and the bounds of the arms that owe answers."""
+    told = []
+    for item in missing[:_WIDEST]:
+        low, high = item.bounds or (None, None)
+        told.append(
+            f"{code(str(item.condition))} {numbers.rate(item.common)} on {item.common.n} items "
+            f"(missing all wrong {numbers.percent(low)}, all right {numbers.percent(high)})"
+        )
+    return "; ".join(told)
 
 
 def leaderboard(analysis: Analysis) -> str:
@@ -240,11 +292,10 @@ def _level_table(analysis: Analysis) -> str:
                 code(level),
                 told or numbers.NOTHING,
                 numbers.rate(raw.headline.prompt_strict) if raw else numbers.NOTHING,
-                f"{numbers.rate(best.score)} {code(best.winner.strategy)}"
-                if best
-                else numbers.NOTHING,
+                numbers.rate(best.score) if best else numbers.NOTHING,
                 numbers.rate(instruct.headline.prompt_strict) if instruct else numbers.NOTHING,
                 numbers.rate(best.recovery.share) if best else numbers.NOTHING,
+                numbers.rate(best.fixed) if best else numbers.NOTHING,
                 numbers.decimal(instruct.tokens_per_second if instruct else None),
             ]
         )
@@ -254,7 +305,8 @@ def _level_table(analysis: Analysis) -> str:
         "raw",
         "best wrapper",
         "instruct",
-        "recovered share",
+        "share of the level's gap",
+        f"share of the {code(analysis.level)} gap",
         "instruct tokens/s per sequence",
     ]
     return paragraphs(
@@ -289,22 +341,23 @@ def _level_costs(analysis: Analysis) -> str:
 
 
 def _interactions(analysis: Analysis) -> str:
-    """Difference in differences for the winner of the reference level."""
+    """Difference in differences with the choice made at the reference level."""
     best = analysis.best_at(analysis.level)
     if best is None:
         return ""
-    mine = (best.winner.stage, best.winner.strategy)
     rows = [
-        [code(item.b.level), numbers.points(item.delta), numbers.p_value(item.adjusted_p)]
-        for item in analysis.interactions
-        if (item.b.stage, item.b.strategy) == mine
+        [code(item.level), numbers.points(item.interaction)]
+        for item in analysis.best
+        if item.interaction is not None
     ]
     if not rows:
         return ""
     return paragraphs(
-        f"Does quantization take more from {_arm(best.winner)} than from raw? "
-        f"(wrapper − raw) at the level minus (wrapper − raw) at {code(analysis.level)}:",
-        table(["level", "difference in differences", "p (BH)"], rows),
+        "Does quantization take more from the best wrapper than from raw? (best wrapper − raw) at "
+        f"the level minus the same at {code(analysis.level)}, with the choice of wrapper made at "
+        f"{code(analysis.level)} on other prompts; intervals are not adjusted for the number of "
+        "levels:",
+        table(["level", "difference in differences"], rows),
     )
 
 
@@ -316,7 +369,7 @@ def contrasts_section(analysis: Analysis) -> str:
     columns = ["contrast", "b − a", "wins / losses / ties", "p", "p (Holm)"]
     return paragraphs(
         table(columns, rows),
-        "Declared in the experiment before the run; adjusted together by Holm's method.",
+        "Declared in the file; p adjusted together by Holm's method, intervals unadjusted.",
     )
 
 

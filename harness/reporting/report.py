@@ -87,13 +87,14 @@ def _how_it_was_run(analysis: Analysis, manifest: RunManifest) -> str:
 
 
 _STATISTICS = (
-    "Intervals are 95 %: Wilson for rates (at the effective sample size where units come in "
-    "clusters), Tango's score interval for paired differences of pass or fail (a t interval over "
-    "clusters for item means), a joint BCa bootstrap over prompts with 10,000 seeded resamples for "
-    "recovered shares and Fieller's interval beside it. p-values are McNemar's exact test, or a "
-    "sign-flip permutation test for item means; Holm for declared contrasts, Benjamini–Hochberg "
-    "for everything else. An item that one arm of a comparison did not answer is dropped on both "
-    "sides. p above 0.05 is never a finding of equality."
+    "Intervals are 95 %, for one figure at a time unless called simultaneous: Wilson for rates and "
+    "Tango's score interval for paired differences of pass or fail (both at the effective sample "
+    "size where units come in clusters or items have several epochs), a joint BCa bootstrap over "
+    "prompts with 10,000 seeded resamples for recovered shares (MOVER-R from Tango's ends where "
+    "fewer than 5 items differ) and Fieller's interval beside it. p-values are McNemar's mid-p "
+    "test, or a sign-flip permutation test for item means; Holm for declared contrasts, "
+    "Benjamini–Hochberg for everything else. An item that an arm did not answer counts as wrong "
+    "there. p above 0.05 is never a finding of equality."
 )
 
 

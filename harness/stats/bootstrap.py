@@ -20,11 +20,12 @@ def resampled_sums(rows: Floats, *, resamples: int, seed: int) -> Floats:
     ``scipy.stats.bootstrap`` copies the data once for every draw of every arm.
     """
     return np.concatenate(
-        [counts @ rows for counts in _counts(len(rows), resamples=resamples, seed=seed)]
+        [counts @ rows for counts in resample_counts(len(rows), resamples=resamples, seed=seed)]
     )
 
 
-def _counts(n: int, *, resamples: int, seed: int) -> Iterator[Floats]:
+def resample_counts(n: int, *, resamples: int, seed: int) -> Iterator[Floats]:
+    """Blocks of ``(draws, n)`` counts of a bootstrap: one seed, one sequence of resamples."""
     rng = np.random.default_rng([seed, 0xB0])
     block = max(1, _CELLS // max(n, 1))
     for start in range(0, resamples, block):

@@ -16,14 +16,19 @@ from harness.stats.rates import Floats, Ints, cluster_sums, mean_and_error, unde
 MINIMUM_GAP = 0.05
 """A gap between instruct and base below this is too small to divide by."""
 _NEGATIVE_DRAWS = 0.01
+FEW = 5
+"""With fewer discordant items in gain or rest a bootstrap collapses: MOVER-R from Tango's ends."""
+WIDEST = 1.0
+"""A share whose interval is wider than this is undetermined: no number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """A recovered share with everything it has to be read beside.
 
-    ``share`` (BCa) and ``fieller`` are None-valued, with the reason as their note, where the
-    share is not estimable; ``gap`` is D = I − B, ``gain`` W − B and ``rest`` I − W, always there.
+    ``share`` (BCa, or MOVER-R where gain or rest hardly differ) and ``fieller`` are None-valued,
+    with the reason as their note ("not estimable: …", "undetermined: …"), where no number may be
+    printed; ``gap`` is D = I − B, ``gain`` W − B and ``rest`` I − W, always there.
     """
 
     share: Estimate
@@ -31,6 +36,12 @@ class Recovery:
     gap: Estimate
     gain: Estimate
     rest: Estimate
+
+    @property
+    def overstated(self) -> bool:
+        """A gap seen with so few items (low end under half of it) tends to be overstated."""
+        gap = self.gap
+        return gap.value is not None and gap.low is not None and 0 < gap.low < gap.value / 2
 
 
 def recovered_shares(
@@ -101,23 +112,97 @@ def _recovery(
             f"instruct minus base is not positive in {100 * (1 - usable.mean()):.1f} % of resamples"
         )
     value = float(units[:, 0].sum() / units[:, 1].sum())
-    ends = _share_interval(value, units, draws[usable], level)
-    if ends is None:
-        return refuse("the bootstrap interval is undefined")
-    share = Estimate(value, *ends, level, "joint BCa bootstrap over prompts", n, missing)
     low, high = fieller(gain.value or 0.0, gap.value, gain_error, gap_error, covariance, level)
-    return Recovery(
-        share, Estimate(value, low, high, level, "Fieller", n, missing), gap, gain, rest
+    beside = Estimate(value, low, high, level, "Fieller", n, missing)
+    if min(_discordant(wrapped - base, groups), _discordant(instruct - wrapped, groups)) < FEW:
+        ends = _mover_share(wrapped, base, instruct, (gain, rest, gap), groups)
+        method = "MOVER-R from Tango's ends"
+    else:
+        ends = _share_interval(value, units, draws[usable], level)
+        method = "joint BCa bootstrap over prompts"
+    if ends is None:
+        return refuse("the interval of the share is undefined")
+    share = judged_share(Estimate(value, *ends, level, method, n, missing))
+    if share.value is None:
+        beside = share
+    return Recovery(share, beside, gap, gain, rest)
+
+
+def judged_share(share: Estimate) -> Estimate:
+    """The share, or no number where its interval says nothing: over 100 points, or 0 and 1 both."""
+    if share.value is None or share.low is None or share.high is None:
+        return share
+    both = share.low <= 0 and share.high >= 1
+    if not both and share.high - share.low <= WIDEST:
+        return share
+    told = "holds both nothing and everything" if both else "is wider than 100 points"
+    return undefined(
+        f"undetermined: its interval {told}",
+        n=share.n,
+        n_missing=share.n_missing,
+        level=share.level,
     )
+
+
+def _discordant(difference: Floats, clusters: Ints) -> int:
+    """Clusters in which the two arms differ at all."""
+    return int(np.count_nonzero(cluster_sums(np.abs(difference), clusters) > 1e-12))
+
+
+def _mover_share(
+    wrapped: Floats,
+    base: Floats,
+    instruct: Floats,
+    parts: tuple[Estimate, Estimate, Estimate],
+    clusters: Ints,
+) -> tuple[float, float] | None:
+    """MOVER-R of gain / gap, or of 1 − rest / gap where it is the rest that hardly differs."""
+    gain, rest, gap = parts
+    few_rest = _discordant(instruct - wrapped, clusters) < _discordant(wrapped - base, clusters)
+    top, part = (instruct - wrapped, rest) if few_rest else (wrapped - base, gain)
+    sums = cluster_sums(np.column_stack([top, instruct - base]), clusters)
+    spread = sums.std(axis=0)
+    flat = bool(np.any(spread < 1e-12))
+    correlation = 0.0 if flat else float(np.corrcoef(sums[:, 0], sums[:, 1])[0, 1])
+    ends = mover_ratio(part, gap, correlation)
+    if ends is None or not few_rest:
+        return ends
+    return 1 - ends[1], 1 - ends[0]
+
+
+def mover_ratio(
+    top: Estimate, bottom: Estimate, correlation: float = 0.0
+) -> tuple[float, float] | None:
+    """The interval of top / bottom from the intervals of both (MOVER-R; Donner and Zou 2012).
+
+    The ratio r is inside while top − r · bottom, with the variances recovered from the ends that
+    matter on that side, is not different from 0. None where the bottom's interval reaches too far.
+    """
+    if None in (top.value, top.low, top.high, bottom.value, bottom.low, bottom.high):
+        return None
+    a, a_low, a_high = float(top.value or 0), float(top.low or 0), float(top.high or 0)
+    b, b_low, b_high = float(bottom.value or 0), float(bottom.low or 0), float(bottom.high or 0)
+
+    def root(reach: float, other: float, side: int) -> float | None:
+        square = b * b - other * other
+        middle = a * b - correlation * reach * other
+        inside = middle**2 - square * (a * a - reach * reach)
+        if square <= 0 or inside < 0:
+            return None
+        return float((middle + side * math.sqrt(inside)) / square)
+
+    low = root(a - a_low, b_high - b, -1)
+    if low is not None and low < 0:  # below zero it is the other end of the gap that matters
+        low = root(a - a_low, b - b_low, -1)
+    high = root(a_high - a, b - b_low, 1)
+    if high is not None and high < 0:
+        high = root(a_high - a, b_high - b, 1)
+    return None if low is None or high is None else (min(low, a / b), max(high, a / b))
 
 
 def _share_interval(
     value: float, units: Floats, draws: Floats, level: float
 ) -> tuple[float, float] | None:
-    # W = B (or W = I) item by item makes every draw the same number: the share is exactly that,
-    # though BCa, which divides by the spread, is undefined.
-    if np.allclose(units[:, 0], value * units[:, 1], rtol=0, atol=1e-12):
-        return value, value
     leave_one_out = units.sum(axis=0) - units
     if np.any(leave_one_out[:, 1] <= 1e-9):
         return None

@@ -7,8 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from harness.records import Estimate
 from harness.stats.bootstrap import bca, resampled_sums
-from harness.stats.recovery import Recovery, fieller, recovered_shares
+from harness.stats.recovery import (
+    Recovery,
+    fieller,
+    judged_share,
+    mover_ratio,
+    recovered_shares,
+)
 
 Arm = NDArray[np.float64]
 
@@ -62,11 +69,35 @@ def test_the_joint_bootstrap_agrees_with_scipys_bca() -> None:
     assert rng_free == pytest.approx(tuple(plain.confidence_interval), abs=0.012)
 
 
-def test_identical_arms_recover_exactly_nothing_and_exactly_everything() -> None:
-    _, base, instruct = arms(100, 0.1, 0.3, 0.6)
+def test_identical_arms_give_an_interval_and_not_a_point() -> None:
+    _, base, instruct = arms(300, 0.1, 0.3, 0.6)
     nothing, everything = share(base, base, instruct).share, share(instruct, base, instruct).share
-    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
-    assert (everything.value, everything.low, everything.high) == (1, 1, 1)
+    assert nothing.value == 0 and everything.value == 1
+    assert nothing.low is not None and nothing.high is not None and nothing.low < 0 < nothing.high
+    assert everything.low is not None and everything.high is not None
+    assert everything.low < 1 < everything.high
+    assert nothing.method.startswith("MOVER-R")
+
+
+@settings(max_examples=60)
+@given(st.floats(-0.5, 0.5), st.floats(0.3, 0.9), st.floats(0.01, 0.1), st.floats(0.01, 0.1))
+def test_mover_with_symmetric_independent_ends_is_fieller(
+    a: float, b: float, ra: float, rb: float
+) -> None:
+    top = Estimate(a, a - ra, a + ra, 0.95, "", 1)
+    bottom = Estimate(b, b - rb, b + rb, 0.95, "", 1)
+    z = scipy.stats.norm.ppf(0.975)
+    found = mover_ratio(top, bottom)
+    assert found is not None
+    assert found == pytest.approx(fieller(a, b, ra / z, rb / z, 0.0), abs=1e-9)
+
+
+def test_a_share_that_holds_nothing_and_everything_is_no_number() -> None:
+    wide = Estimate(0.5, -0.1, 1.1, 0.95, "m", 40)
+    assert judged_share(wide).value is None
+    assert judged_share(wide).note.startswith("undetermined: ")
+    assert judged_share(Estimate(0.5, -0.6, 0.5, 0.95, "m", 40)).value is None
+    assert judged_share(Estimate(0.5, 0.1, 0.9, 0.95, "m", 40)).value == 0.5
 
 
 def test_shares_below_zero_and_above_one_are_kept() -> None:
