@@ -7,15 +7,24 @@ per stage, suites, decoding and engine settings, and what the recovered share co
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from harness.errors import ConfigError
+from harness.intake import load_yaml, near, plainly, read_text, shown
 from harness.records import Arm, Condition, EngineSettings, Sampling
 from harness.resources import find_resource, resource_dir
 
@@ -26,6 +35,27 @@ BASE_STRATEGIES = ("raw", "raw_nl", "qa", "sys_qa", "icl_3")
 TUNED_STRATEGIES = ("native", "raw")
 Control = Literal["empty", "yes", "paragraph", "echo", "loop"]
 CONTROLS: tuple[Control, ...] = ("empty", "yes", "paragraph", "echo", "loop")
+
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
+NAME_LENGTH = 100
+"""Characters of the longest experiment name: it becomes the name of a folder."""
+
+
+def _digest(value: str) -> str:
+    if not _SHA256.fullmatch(value):
+        raise ValueError(f"a sha256 is 64 hexadecimal digits, found {shown(value)}")
+    return value.lower()
+
+
+def _nameable(value: str, what: str) -> str:
+    """A stage's, level's or arm's name: it stands between slashes and in file names."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{what} is 1 to 64 characters without a slash or a line break, found {shown(value)}"
+        )
+    return value
 
 
 class _Model(BaseModel):
@@ -46,6 +76,13 @@ class Stage(_Model):
     scale: float = 1.0
     sha256: str | Mapping[str, str] | None = None
     chat_template: str | None = None
+
+    @field_validator("sha256")
+    @classmethod
+    def _digests(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {level: _digest(given) for level, given in value.items()}
+        return None if value is None else _digest(value)
 
     def pin(self, level: str) -> str | None:
         """The sha256 this stage's file must have at a level, if the experiment pins one."""
@@ -80,6 +117,11 @@ class StrategyEntry(_Model):
     prefill: str | None = None
     variables: Mapping[str, str] = Field(default_factory=dict, alias="vars")
 
+    @field_validator("id", "label")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        return None if value is None else _nameable(value, "a strategy's name")
+
     @property
     def name(self) -> str:
         """What the arm is called in reports."""
@@ -107,6 +149,13 @@ def _entry(value: Any) -> Any:
 
 StageEntry = Annotated[Stage, BeforeValidator(_stage)]
 Entry = Annotated[StrategyEntry, BeforeValidator(_entry)]
+
+
+def _control(value: Any) -> Any:
+    """YAML reads a plain ``yes`` as true."""
+    if value is True:
+        raise ValueError('YAML reads a plain yes as true: put it in quotes, "yes"')
+    return value
 
 
 class SamplingConfig(_Model):
@@ -143,7 +192,7 @@ class EngineConfig(_Model):
     chunk: int = Field(_ENGINE.chunk, ge=16, le=4096)
     n_ctx: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
-    n_gpu_layers: int | Literal["auto"] = 0
+    n_gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] | Literal["auto"] = 0
     devices: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -183,7 +232,7 @@ class Contrast(_Model):
 class Experiment(_Model):
     """A whole experiment file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=NAME_LENGTH)
     description: str = ""
     warning: str | None = None
     pair: str | None = None
@@ -191,7 +240,7 @@ class Experiment(_Model):
     levels: tuple[str, ...] | MadeLevels = (AS_IS,)
     strategies: tuple[Entry, ...] | Mapping[str, tuple[Entry, ...]] | None = None
     suites: tuple[str | Mapping[str, str | None], ...] = Field(("starter",), min_length=1)
-    controls: tuple[Control, ...] = CONTROLS
+    controls: tuple[Annotated[Control, BeforeValidator(_control)], ...] = CONTROLS
     sampling: SamplingConfig = SamplingConfig()
     engine: EngineConfig = EngineConfig()
     seed: int = Field(0, ge=0, lt=2**32)
@@ -204,6 +253,41 @@ class Experiment(_Model):
         Literal["off", "sandboxed", "unsafe"],
         BeforeValidator(lambda value: "off" if value is False else value),  # YAML's plain `off`
     ] = "off"
+
+    _origin: str = PrivateAttr("")
+
+    @property
+    def origin(self) -> str:
+        """The file the experiment was read from, as errors name it; else its name."""
+        return self._origin or self.name
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is asked, wherever it was read from."""
+        return isinstance(other, Experiment) and self.model_dump() == other.model_dump()
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Experiment:
+        for stage in self.stages:
+            _nameable(stage, "a stage's name")
+            if stage == "control":
+                raise ValueError("a stage cannot be called control: reports keep that for controls")
+        for level in self.level_names:
+            _nameable(level, "a level's name")
+        for name, stage_of in self.stages.items():
+            pins = stage_of.sha256 if isinstance(stage_of.sha256, Mapping) else {}
+            for level in pins:
+                if level not in self.level_names:
+                    raise ValueError(
+                        f"stages.{name}.sha256: {shown(level)} is no level of this experiment, so "
+                        f"the pin would never act; {near(level, self.level_names)}levels: "
+                        f"{', '.join(self.level_names)}"
+                    )
+        if self.epochs > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"epochs: {self.epochs} with sampling.temperature 0 asks for the same answer "
+                f"{self.epochs} times; set a temperature above 0, or epochs: 1"
+            )
+        return self
 
     @property
     def level_names(self) -> tuple[str, ...]:
@@ -247,16 +331,15 @@ def load_experiment(source: str | Path) -> Experiment:
         raise ConfigError(
             f"no experiment {str(source)!r}: no such file, and the shipped ones are: {known}"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    data = load_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{path}: an experiment is a mapping of keys such as name, stages, suites"
+            f"{path}: an experiment is a mapping of keys such as name, stages, suites; "
+            f"found {shown(data)}"
+        )
+    if data.get("pair") and data.get("stages"):
+        raise ConfigError(
+            f"{path}: it has both pair and stages; a pair brings its own stages: remove one of them"
         )
     return parse_experiment(data, str(path))
 
@@ -267,6 +350,7 @@ def parse_experiment(data: Mapping[str, Any], where: str) -> Experiment:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"{where}: {_explain(error)}") from error
+    experiment._origin = where
     _check_names(experiment, where)
     return experiment
 
@@ -307,7 +391,10 @@ def _check_names(experiment: Experiment, where: str) -> None:
 
 def _known(where: str, key: str, value: str, accepted: Sequence[str]) -> None:
     if value not in accepted:
-        raise ConfigError(f"{where}: {key}: {value!r} is unknown; accepted: {', '.join(accepted)}")
+        raise ConfigError(
+            f"{where}: {key}: {shown(value)} is unknown; {near(value, accepted)}"
+            f"accepted: {', '.join(accepted) or 'none'}"
+        )
 
 
 def _explain(error: ValidationError) -> str:
@@ -318,22 +405,25 @@ def _explain(error: ValidationError) -> str:
         error.errors(include_url=False),
         key=lambda item: (len(item["loc"]), item["type"] == "extra_forbidden"),
     )
-    key = ".".join(str(part) for part in first["loc"] if not _is_branch(part)) or "file"
-    message = first["msg"].removeprefix("Value error, ")
+    parts = [str(part) for part in first["loc"] if not _is_branch(part)]
+    key = ".".join(parts) or "file"
+    said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         accepted = _fields_at(first["loc"][:-1])
-        close = difflib.get_close_matches(str(first["loc"][-1]), accepted, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        message = f"unknown key; {hint}accepted: {', '.join(accepted)}"
-    elif first["type"] not in {"missing", "value_error"}:
-        message = f"{message.replace('tuple', 'list')} (found {str(first['input'])!r:.80})"
-    return f"{key}: {message}"
+        said = f"unknown key; {near(parts[-1], accepted)}accepted: {', '.join(accepted)}"
+    elif first["type"] == "missing":
+        said = "this key is required and missing"
+    elif first["type"] == "value_error" and not first["loc"]:
+        key = ""  # the message names its keys itself
+    elif first["type"] != "value_error":
+        said = f"{plainly(said)} (found {shown(first['input'])})"
+    return f"{key:.200}: {said}" if key else said
 
 
 def _is_branch(part: Any) -> bool:
     """Whether a location part is pydantic's name of a union's branch, not a key of the file."""
     return isinstance(part, str) and (
-        part in {"MadeLevels", "StrategyEntry"} or "[" in part or part in {"str", "int"}
+        part in {"MadeLevels", "StrategyEntry", "str", "int", "constrained-int"} or "[" in part
     )
 
 

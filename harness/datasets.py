@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 from harness.errors import CheckError, FetchError, SuiteError
 from harness.hashing import file_sha256
+from harness.intake import TEXT_BYTES, load_json, near, read_text, shown, unknown_key
 from harness.records import CheckSpec, Message, Sample, plain_arguments
 from harness.resources import find_resource, resource_dir
 
@@ -31,6 +32,9 @@ HUB: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Published suites: the hub's dataset repository, and the names its one file has had."""
 
+PIN = "sha256"
+"""Key of a suite's entry that says which file it must be: ``{suite: starter, sha256: ...}``."""
+
 TARGET = "target"
 """Id of the check that a row's ``target`` becomes."""
 
@@ -45,6 +49,7 @@ def load_suite(
     FetchError when a published suite cannot be fetched.
     """
     name, path = locate(source)
+    _refuse_another_file(source, path)
     samples = []
     seen: dict[str, int] = {}
     for number, row in _rows(path):
@@ -64,21 +69,38 @@ def suite_sha256(source: Source) -> str:
     return file_sha256(locate(source)[1])
 
 
+def _refuse_another_file(source: Source, path: Path) -> None:
+    """Raise when the suite is pinned and its file is not the pinned one."""
+    pin = source.get(PIN) if isinstance(source, Mapping) else None
+    if pin is None:
+        return
+    found = file_sha256(path)
+    if found != pin.lower():
+        raise SuiteError(
+            f"suites: {path} has sha256 {found}, pinned is {pin:.64}: the suite has changed; "
+            "restore the pinned file, or change the pin and say that scores are of another suite"
+        )
+
+
 def suite_name(source: Source) -> str:
     """The name a suite goes by in reports: ``starter``, ``ifeval``, a file's stem."""
     if isinstance(source, Mapping):
-        return _published(source)[0]
+        plain = _unpinned(source)
+        return suite_name(plain) if isinstance(plain, str) else _published(plain)[0]
     return Path(source).stem
 
 
 def locate(source: Source) -> tuple[str, Path]:
     """A suite's name and its file, fetched first when it is a published one without a path."""
     if isinstance(source, Mapping):
-        name, given = _published(source)
+        plain = _unpinned(source)
+        if isinstance(plain, str):
+            return locate(plain)
+        name, given = _published(plain)
         if given is None:
             return name, _fetch(name)
-        if not Path(given).is_file():
-            raise SuiteError(f"suite {name}: there is no file {given}")
+        if find_resource("datasets", given, "") is None:
+            raise SuiteError(f"suite {name}: there is no file {given:.200}")
         return name, Path(given)
     found = find_resource("datasets", str(source), ".jsonl")
     if found is not None:
@@ -92,10 +114,21 @@ def locate(source: Source) -> tuple[str, Path]:
     )
 
 
+def _unpinned(source: Mapping[str, str | None]) -> str | Mapping[str, str | None]:
+    """A suite's entry without its pin: ``{suite: starter, sha256: ...}`` -> ``starter``."""
+    rest = {key: value for key, value in source.items() if key != PIN}
+    if list(rest) == ["suite"] and isinstance(rest["suite"], str):
+        return rest["suite"]
+    return rest
+
+
 def _published(source: Mapping[str, str | None]) -> tuple[str, str | None]:
     if len(source) != 1 or next(iter(source)) not in HUB:
         known = " or ".join(f"{{{name}: path}}" for name in HUB)
-        raise SuiteError(f"a suite is a name, a path, {known}; found {dict(source)!r}")
+        raise SuiteError(
+            f"suites: a suite is a name, a path, {known}, or {{suite: name, sha256: digest}}; "
+            f"found {shown(source)}"
+        )
     return next(iter(source.items()))
 
 
@@ -130,6 +163,11 @@ def _fetch(name: str) -> Path:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.suffix in {".csv", ".tsv", ".xlsx", ".txt", ".json", ".yaml", ".yml"}:
+        raise SuiteError(
+            f"{path}: a suite is JSONL, one JSON object a line (or Parquet), found a "
+            f"{path.suffix} file; datasets/README.md shows a row"
+        )
     if path.suffix == ".parquet":
         yield from enumerate(_parquet(path), 1)
         return
@@ -139,10 +177,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a JSONL file that hold something, numbered from 1; SuiteError if unreadable."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    lines = read_text(path, SuiteError).split("\n")
     yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -152,19 +187,7 @@ def parse_line(line: str, where: str, *, surrogates: bool = False) -> Any:
     Half a surrogate pair is refused unless ``surrogates``: a prompt cannot hold one, while an
     answer is judged whatever it holds.
     """
-    try:
-        value = json.loads(line, parse_constant=_no_constant)
-        if not surrogates:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise SuiteError(f"{where}: holds half a surrogate pair, which is no text") from error
-    except (ValueError, RecursionError) as error:
-        raise SuiteError(f"{where}: not a JSON object: {error}") from error
-    return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    return load_json(line, where, SuiteError, surrogates=surrogates)
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
@@ -174,7 +197,12 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         raise SuiteError(
             f"{path}: reading Parquet needs pyarrow: pip install 'gguf-pair-harness[ifeval]'"
         ) from error
-    return cast("list[dict[str, Any]]", parquet.read_table(path).to_pylist())
+    if path.stat().st_size > TEXT_BYTES:
+        raise SuiteError(f"{path}: {path.stat().st_size} bytes; at most {TEXT_BYTES} are read")
+    try:
+        return cast("list[dict[str, Any]]", parquet.read_table(path).to_pylist())
+    except Exception as error:  # pyarrow's own tree, and what lies under it
+        raise SuiteError(f"{path}: not a Parquet file that can be read: {error}") from error
 
 
 def parse_row(row: Any, *, suite: str, where: str, validate: Validate) -> Sample:
@@ -193,12 +221,26 @@ def parse_row(row: Any, *, suite: str, where: str, validate: Validate) -> Sample
 
 def _check_schema(row: Any, where: str) -> None:
     # The deepest complaint is the one about the field at fault.
+    if not isinstance(row, dict):
+        raise SuiteError(f"{where}: row: wanted an object with id and prompt, found {shown(row)}")
+    # A misspelt key comes before the required key it leaves missing.
     error = max(
-        _validator().iter_errors(row), key=lambda error: len(error.absolute_path), default=None
+        _validator().iter_errors(row),
+        key=lambda error: (len(error.absolute_path), error.validator == "additionalProperties"),
+        default=None,
     )
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path) or "row"
         raise SuiteError(f"{where}: {field}: {_complaint(error)}")
+
+
+_TYPES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a text",
+    "integer": "an integer",
+    "number": "a number",
+}
 
 
 def _complaint(error: Any) -> str:
@@ -207,6 +249,24 @@ def _complaint(error: Any) -> str:
         names = [name for part in error.validator_value for name in part.get("required", ())]
         if names:
             return f"needs {'exactly ' * (error.validator == 'oneOf')}one of {', '.join(names)}"
+    if error.validator == "additionalProperties":
+        accepted = list(error.schema.get("properties", {}))
+        odd = next(name for name in error.instance if name not in accepted)
+        return unknown_key(odd, accepted)
+    if error.validator == "type":
+        wanted = error.validator_value
+        names = [wanted] if isinstance(wanted, str) else wanted
+        words = " or ".join(_TYPES.get(name, name) for name in names)
+        return f"wanted {words}, found {shown(error.instance)}"
+    if error.validator == "enum":
+        accepted = [str(value) for value in error.validator_value]
+        hint = near(error.instance, accepted)
+        return f"{shown(error.instance)} is unknown; {hint}accepted: {', '.join(accepted)}"
+    if error.validator == "required":
+        absent = next(name for name in error.validator_value if name not in error.instance)
+        odd = [name for name in error.instance if near(absent, [name])]
+        hint = f"; did you mean {absent!r} by {odd[0]!r}?" if odd else ""
+        return f"the key {absent!r} is required and missing{hint}"
     message = str(error.message)
     return message if len(message) < 300 else message[:300] + " ..."
 

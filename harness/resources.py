@@ -25,11 +25,19 @@ def resource_dir(kind: str) -> Path:
 def find_resource(kind: str, name: str, suffix: str) -> Path | None:
     """A path as given, or a shipped file of that name (``starter`` -> datasets/starter.jsonl)."""
     given = Path(name)
-    if given.is_file():
+    if _is_file(given):
         return given
     shipped = resource_dir(kind) / (given.name if given.suffix else f"{given.name}{suffix}")
     plain = given.parent in (Path(), Path(kind))
-    return shipped if plain and shipped.is_file() else None
+    return shipped if plain and _is_file(shipped) else None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a regular file; False too for a name that no file system takes."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def cache_dir() -> Path:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from harness.checks.registry import all_checks
 from harness.errors import CheckError, HarnessError
 from harness.hashing import file_sha256
 
@@ -45,12 +46,18 @@ def _load_file(path: Path) -> None:
         raise CheckError(f"--checks {path}: not a Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    before = dict(all_checks())
     try:
         spec.loader.exec_module(module)
     except HarnessError:
         raise
     except Exception as error:
         raise CheckError(f"--checks {path}: {type(error).__name__}: {error}") from error
+    if all(before.get(id) is found for id, found in all_checks().items()):
+        raise CheckError(
+            f"--checks {path}: it registers no check; put @check(...) of harness.checks.registry "
+            "over a function"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ change can turn a verdict: stored verdicts carry it, and ``harness score`` shows
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ import pydantic
 from harness.checks.text.plain import Text
 from harness.errors import CheckError
 from harness.hashing import canonical_json
+from harness.intake import near, plainly, shown
 from harness.records import CheckSpec, Sample
 
 Demands = Callable[[Mapping[str, Any]], Sequence[str]]
@@ -245,11 +247,12 @@ def _bind(id: str, kwargs_json: str) -> Verifier:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "arguments"
         raise CheckError(
-            f"{id}: {where}: {first['msg']}; it takes {describe_arguments(found)}"
+            f"{id}: {where}: {_complaint(first, found)}; it takes {describe_arguments(found)}"
         ) from error
     if found.one_of and all(getattr(model, name) is None for name in found.one_of):
         raise CheckError(f"{id}: give one of {', '.join(found.one_of)}")
     given = {name: getattr(model, name) for name in type(model).model_fields}
+    _refuse_empty_range(id, given)
     inside = found.inner(given) if found.inner else ()
     version = found.version + sum(bind(spec).version - 1 for spec in inside)
     return Verifier(found, given, version)
@@ -288,22 +291,76 @@ def between(text: str, *counts: str) -> Demands:
     return lambda given: (text,) if any((given.get(name) or 0) > 1 for name in counts) else ()
 
 
+def _complaint(first: Any, found: Check) -> str:
+    """A pydantic error in words: what was found where, and the near miss."""
+    if first["type"] == "extra_forbidden":
+        return f"unknown argument; {near(first['loc'][-1], found.arguments.model_fields)}".strip()
+    said = plainly(first["msg"].removeprefix("Value error, "))
+    return (
+        said
+        if first["type"] in {"missing", "value_error"}
+        else (f"{said}, found {shown(first['input'])}")
+    )
+
+
+def _refuse_empty_range(id: str, given: Mapping[str, Any]) -> None:
+    """Raise when the bounds of a count leave no number that fits."""
+    low, high, exactly = (given.get(name) for name in ("at_least", "at_most", "exactly"))
+    if low is not None and high is not None and low > high:
+        raise CheckError(f"{id}: at_least {low} is above at_most {high}: no answer can pass")
+    if exactly is None:
+        return
+    for name, bound, fits in (
+        ("at_least", low, low is None or exactly >= low),
+        ("at_most", high, high is None or exactly <= high),
+    ):
+        if not fits:
+            raise CheckError(f"{id}: exactly {exactly} does not fit {name} {bound}")
+
+
 def describe_arguments(found: Check) -> str:
-    """``num_words: int, relation: 'less than' | 'at least'``, or ``no arguments``."""
+    """``num_words: integer >= 0; relation: 'less than' or 'at least'``, or ``no arguments``."""
     parts = []
     for name, info in found.arguments.model_fields.items():
-        kind = _type_name(info.annotation)
-        default = "" if info.is_required() else f" = {info.default!r}"
-        parts.append(f"{name}: {kind}{default}")
-    return ", ".join(parts) or "no arguments"
+        words = _type_words(info.annotation, info.metadata)
+        if not info.is_required():
+            words += ", optional" if info.default is None else f", default {shown(info.default)}"
+        parts.append(f"{name}: {words}")
+    return "; ".join(parts) or "no arguments"
 
 
-def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Literal:
-        return " | ".join(repr(value) for value in typing.get_args(annotation))
-    if typing.get_origin(annotation) is None and isinstance(annotation, type):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "").replace("NoneType", "None")
+_WORDS: Mapping[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    dict: "object",
+    list: "list",
+    Any: "anything",
+}
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def _type_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """An annotation as a suite's author would say it: ``integer >= 0``, ``list of text``."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        bounds = [part for item in inner[1:] for part in getattr(item, "metadata", [item])]
+        return _type_words(inner[0], [*bounds, *metadata])
+    if origin is typing.Literal:
+        return " or ".join(repr(value) for value in inner)
+    if origin is typing.Union or origin is types.UnionType:
+        return " or ".join(_type_words(part) for part in inner if part is not type(None))
+    words = _WORDS.get(origin or annotation, getattr(annotation, "__name__", str(annotation)))
+    if origin is list and inner:
+        words = f"list of {_type_words(inner[0])}"
+    for item in metadata:
+        for name, sign in _BOUNDS.items():
+            if (bound := getattr(item, name, None)) is not None:
+                words += f" {sign} {bound}"
+        if getattr(item, "min_length", None):
+            words += ", not empty" if item.min_length == 1 else f", at least {item.min_length} long"
+    return words
 
 
 def _same_source(one: Callable[..., Outcome], other: Callable[..., Outcome]) -> bool:

@@ -13,6 +13,7 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError, SuiteError
+from harness.intake import near
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -251,14 +252,25 @@ def _score_responses(
 def _answers(path: Path, samples: Mapping[str, Sample]) -> Iterator[_Answer]:
     from harness.datasets import parse_line, text_lines
 
+    seen: dict[str, int] = {}
     for number, line in text_lines(path):
         where = f"{path}:{number}"
-        yield _answer(parse_line(line, where, surrogates=True), samples, where)
+        answer = _answer(parse_line(line, where, surrogates=True), samples, where)
+        if answer.sample.id in seen:
+            raise SuiteError(
+                f"{where}: key: {answer.sample.id!r:.80} is already on line "
+                f"{seen[answer.sample.id]}; give each answer once"
+            )
+        seen[answer.sample.id] = number
+        yield answer
 
 
 def _answer(row: Any, samples: Mapping[str, Sample], where: str) -> _Answer:
     if not isinstance(row, dict):
         raise SuiteError(f"{where}: row: wanted an object with key and response")
+    if "response" not in row:
+        hint = near("response", row)
+        raise SuiteError(f"{where}: response: missing{'; ' + hint.strip() if hint else ''}")
     if not isinstance(row.get("response"), str):
         raise SuiteError(f"{where}: response: wanted a text, found {row.get('response')!r:.80}")
     names = {name: row[name] for name in ("id", "key") if name in row}

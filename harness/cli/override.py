@@ -35,10 +35,19 @@ def override(
     data = experiment.model_dump(mode="json", by_alias=True)
     given = {"seed": seed, "epochs": epochs, "code": code}
     data |= {key: value for key, value in given.items() if value is not None}
+    if isinstance(n_gpu_layers, int) and n_gpu_layers < -1:
+        raise ConfigError(f"--ngl {n_gpu_layers}: wanted a number of layers, -1 for all, or auto")
+    if epochs is not None and epochs > 1 and experiment.sampling.temperature == 0:
+        raise ConfigError(
+            f"--epochs {epochs}: {experiment.origin} has sampling.temperature 0, which gives the "
+            f"same answer {epochs} times; set a temperature above 0 there"
+        )
     if n_gpu_layers is not None:
         # Layers on a GPU are for the devices llama.cpp finds, not for those the file names.
         data["engine"] |= {"n_gpu_layers": n_gpu_layers, "devices": []}
     if parallel is not None:
+        if not 1 <= parallel <= 256:
+            raise ConfigError(f"--parallel {parallel}: wanted 1 to 256 busy slots")
         data["engine"]["parallel"] = parallel
         # The rows of every decode hold the busy slots; a wider run is another identity.
         data["engine"]["width"] = max(parallel, experiment.engine.width)
@@ -50,7 +59,7 @@ def override(
         data["levels"] = _levels(experiment, quants)
     data["strategies"] = _strategies(experiment, strategies, system)
     data["contrasts"] = _contrasts(data, experiment)
-    return parse_experiment(data, experiment.name)
+    return parse_experiment(data, experiment.origin)
 
 
 def system_text(value: str | None) -> str | None:
@@ -110,7 +119,7 @@ def _strategies(
 
 def _contrasts(data: dict[str, Any], experiment: Experiment) -> list[Any]:
     """Declared contrasts whose two conditions are still part of the grid."""
-    narrowed = parse_experiment({**data, "contrasts": []}, experiment.name)
+    narrowed = parse_experiment({**data, "contrasts": []}, experiment.origin)
 
     def runs(text: str) -> bool:
         stage, level, strategy = text.split("/")

@@ -15,6 +15,7 @@ from harness.engine import engine_identity, open_tokenizer
 from harness.errors import ConfigError
 from harness.experiment.resolve import StageModel
 from harness.hashing import tagged_hash
+from harness.intake import near
 from harness.protocols import Tokenizer
 from harness.records import (
     Arm,
@@ -86,13 +87,13 @@ def checked_arms(
             template = templates.get(arm.strategy)
             if template is None:
                 raise ConfigError(
-                    f"{experiment.name}: strategies of {stage}: {arm.strategy!r} is unknown; "
-                    f"accepted: {', '.join(sorted(templates))}"
+                    f"{experiment.origin}: strategies of {stage}: {arm.strategy!r} is unknown; "
+                    f"{near(arm.strategy, templates)}accepted: {', '.join(sorted(templates))}"
                 )
             missing = strategies.required_variables(template) - set(arm.variables)
             if missing:
                 raise ConfigError(
-                    f"{experiment.name}: strategies of {stage}: {arm.strategy!r} needs the "
+                    f"{experiment.origin}: strategies of {stage}: {arm.strategy!r} needs the "
                     f"variable(s) {', '.join(sorted(missing))}; supply them under `vars:`"
                 )
     return arms

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import models
 from harness.config import AS_IS, Experiment, MadeLevels, Stage, parse_experiment
 from harness.errors import ConfigError, TemplateError
+from harness.intake import read_text
 from harness.records import Adapter, ModelFile
 from harness.resources import resource_dir
 
@@ -36,7 +37,7 @@ def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
     if name is None:
         if not experiment.stages:
             raise ConfigError(
-                f"{experiment.name}: no stages and no pair; name one with --pair or `pair:` "
+                f"{experiment.origin}: no stages and no pair; name one with --pair or `pair:` "
                 "(harness list families)"
             )
         return experiment
@@ -48,7 +49,7 @@ def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
         updates["recovery"] = {"base": names[0], "instruct": names[-1]}
     if experiment.levels == (AS_IS,):
         updates["levels"] = ("Q8_0",)
-    return parse_experiment({**_dump(experiment), **updates}, experiment.name)
+    return parse_experiment({**_dump(experiment), **updates}, experiment.origin)
 
 
 def _dump(experiment: Experiment) -> dict[str, object]:
@@ -127,11 +128,7 @@ def _found(name: str, base_dir: Path) -> Path:
 def _chat_template(stage: Stage, base_dir: Path) -> str | None:
     if stage.chat_template is None:
         return None
-    path = _found(stage.chat_template, base_dir)
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"chat_template {path}: cannot be read as UTF-8: {error}") from error
+    return read_text(_found(stage.chat_template, base_dir), TemplateError)
 
 
 NOT_A_PAIR = "not stages of one model: "

@@ -19,19 +19,17 @@ lists every key; :data:`PROVIDED` lists what a body may read.
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash
+from harness.intake import load_json, load_yaml, near, plainly, read_text, shown
 from harness.jinja.parent import MAX_SOURCE, RenderFailed, free_names
 from harness.records import Rerank
 from harness.resources import resource_dir
@@ -100,7 +98,7 @@ class Reranking(_Strict):
 class FrontMatter(_Strict):
     """The keys a template file may have (see ``docs/strategies.md``)."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     description: str = Field(min_length=1, pattern=r"^[^\n]+\n?$")
     source: str = Field(min_length=1)
     known_failure: str = Field(min_length=1)
@@ -157,7 +155,12 @@ def load_templates(folders: Sequence[Path] = ()) -> Mapping[str, Template]:
     for folder in (resource_dir("templates"), *folders):
         if not folder.is_dir():
             raise TemplateError(f"templates folder {folder} does not exist or is not a folder")
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
+        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        if not paths:
+            raise TemplateError(
+                f"templates folder {folder} holds no template: a template's name ends in {SUFFIX}"
+            )
+        for path in paths:
             template = load_template(path)
             earlier = found.get(template.id)
             if earlier is not None and template.overrides != template.id:
@@ -178,19 +181,18 @@ def find_template(templates: Mapping[str, Template], name: str) -> Template:
     """The template of that id; TemplateError names the closest and all others."""
     if name in templates:
         return templates[name]
-    close = difflib.get_close_matches(name, templates, 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise TemplateError(f"no strategy {name!r}; {hint}there are: {', '.join(sorted(templates))}")
+    hint = near(name, templates)
+    raise TemplateError(
+        f"no strategy {name!r:.80}; {hint}there are: {', '.join(sorted(templates))}"
+    )
 
 
 def load_template(path: Path) -> Template:
     """Read one file; TemplateError names the file and what is wrong with it."""
     head, body = split_front_matter(path)
+    data = load_yaml(head, f"{path}: front matter", TemplateError)
     try:
-        data = yaml.safe_load(head)
         front = FrontMatter.model_validate(data)
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{path}: the front matter is not valid YAML: {error}") from error
     except ValidationError as error:
         raise TemplateError(f"{path}: {_explain(error)}") from error
     examples = _read_examples(path, front.examples) if front.examples else ()
@@ -236,13 +238,10 @@ def split_front_matter(path: Path) -> tuple[str, str]:
 
 
 def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors write a BOM
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    text = read_text(path, TemplateError)
     if len(text) > MAX_SOURCE:
         raise TemplateError(f"{path}: {len(text)} characters; a template has at most {MAX_SOURCE}")
-    return text.replace("\r\n", "\n")
+    return text
 
 
 def _names(path: Path, source: str) -> frozenset[str]:
@@ -262,10 +261,7 @@ def _read_examples(path: Path, wanted: Examples) -> tuple[Mapping[str, str], ...
     for number, line in enumerate(_read(file).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise TemplateError(f"{file}, line {number}: not valid JSON: {error}") from error
+        row = load_json(line, f"{file}, line {number}", TemplateError)
         if not isinstance(row, dict) or not all(
             isinstance(row.get(key), str) and row[key].strip() for key in ("query", "answer")
         ):
@@ -284,9 +280,14 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"]) or "front matter"
     if first["type"] == "extra_forbidden":
         accepted = FrontMatter.model_fields if len(first["loc"]) == 1 else ()
-        return f"unknown key {key!r}" + (f"; accepted: {', '.join(accepted)}" if accepted else "")
+        hint = near(key, accepted) if accepted else ""
+        return f"unknown key {key!r:.80}" + (
+            f"; {hint}accepted: {', '.join(accepted)}" if accepted else ""
+        )
     if first["type"] == "model_type" and len(first["loc"]) == 0:
         required = [name for name, key in FrontMatter.model_fields.items() if key.is_required()]
         return f"the front matter is no list of `key: value` lines; required: {', '.join(required)}"
-    said = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-    return f"{key}: {said}"
+    said = plainly(first["msg"].removeprefix("Value error, "))
+    if first["type"] not in {"missing", "value_error"}:
+        said += f" (found {shown(first['input'])})"
+    return f"{key:.200}: {said}"

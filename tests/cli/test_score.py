@@ -85,7 +85,7 @@ def test_rows_that_bring_their_own_instructions_need_no_suite(
     ("row", "complaint"),
     [
         ({"response": "x"}, "answers.jsonl:1: key: missing"),
-        ({"key": 1}, "answers.jsonl:1: response: wanted a text"),
+        ({"key": 1}, "answers.jsonl:1: response: missing"),
         ({"key": 1, "response": "x"}, "answers.jsonl:1: instruction_id_list: missing, and no"),
         (
             {"key": 1, "response": "x", "instruction_id_list": ["a:b"], "kwargs": [{}]},
@@ -160,7 +160,7 @@ def test_checks_of_your_own_are_loaded_listed_and_used_in_parallel(
     code, printed, _ = run(capsys, "list", "checks", "mine:shouts", "--checks", module)
     assert code == 0
     assert "mine:shouts (version 3, custom)" in printed
-    assert "most: int = 5" in printed
+    assert "most: integer, default 5" in printed
 
 
 def test_checks_of_an_installed_package_are_there(tmp_path: Path) -> None:

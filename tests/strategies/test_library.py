@@ -153,10 +153,13 @@ def test_an_unknown_strategy_gets_the_nearest_and_all_others() -> None:
     [
         ("no front matter", "starts with a line ---"),
         ("---\nid: [\n---\n{{ query }}\n", "not valid YAML"),
-        (f"---\n{FRONT}stop: x\n---\n{{{{ query }}}}\n", "unknown key 'stop'; accepted: id"),
+        (
+            f"---\n{FRONT}stop: x\n---\n{{{{ query }}}}\n",
+            "unknown key 'stop'; did you mean 'stops'? accepted: id",
+        ),
         (f"---\n{FRONT}---\nnothing\n", "never uses {{ query }}"),
         (f"---\n{FRONT}---\n{{% if %}}{{{{ query }}}}\n", "line 1"),
-        ("---\nid: x\n---\n{{ query }}\n", "description: Field required"),
+        ("---\nid: x\n---\n{{ query }}\n", "description: this key is required and missing"),
         ("---\njust words\n---\n{{ query }}\n", "no list of `key: value` lines; required: id"),
         (
             f"---\n{FRONT}rerank: {{n: 2, judge: '{{{{ query }}}} {{answer}}'}}\n---\nnothing\n",

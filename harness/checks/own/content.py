@@ -10,11 +10,24 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from harness.checks.registry import Context, Example, Outcome, check
+from harness.checks.text.language import known_languages
 from harness.checks.text.patterns import pattern as compile_pattern
 from harness.errors import CheckError
 
 Filled = Annotated[str, Field(min_length=1)]
 Texts = Filled | Annotated[list[Filled], Field(min_length=1)]
+
+
+def _known_language(code: str) -> str:
+    known = known_languages()
+    if known is not None and code not in known:
+        raise ValueError(
+            f"no language {code!r:.40} can be told; accepted: {', '.join(sorted(known))}"
+        )
+    return code
+
+
+Language = Annotated[str, Field(min_length=1), AfterValidator(_known_language)]
 
 
 def _only_text(given: Mapping[str, Any]) -> Sequence[str]:
@@ -296,7 +309,7 @@ def choice(
     fails=[Example("12345", {"language": "en"})],
     requires=["langdetect"],
 )
-def language(context: Context, *, language: Filled) -> Outcome:
+def language(context: Context, *, language: Language) -> Outcome:
     """The answer is in the language (ISO 639-1); one that cannot be told is not."""
     found = context.derived.language
     return Outcome(found == language, f"the language is {found or 'unclear'}, wanted {language}")

@@ -96,6 +96,15 @@ def _model() -> _Model:
     )
 
 
+def known_languages() -> frozenset[str] | None:
+    """The codes that can be told apart; None where langdetect is not installed."""
+    try:
+        from langdetect.detector_factory import PROFILES_DIRECTORY
+    except ImportError:
+        return None
+    return frozenset(path.name for path in Path(PROFILES_DIRECTORY).iterdir() if path.is_file())
+
+
 def _detect(text: str) -> str | None:
     model = _model()
     rows = _features(_cleaned(text, model), model)
