@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 # A script's own folder leads sys.path: drop it before it can shadow another package's modules.
-sys.path = [entry for entry in sys.path if not entry.replace("\\", "/").endswith("/templates")]
+sys.path = [entry for entry in sys.path if not entry.replace("\\", "/").endswith("/harness/jinja")]
 
 import jinja2  # noqa: E402
 import jinja2.ext  # noqa: E402
@@ -113,6 +114,9 @@ def environment(mode: str, now: str, limit: int) -> Sandbox:
     return env
 
 
+_ADDRESS = re.compile(r"<[^<>\n]{1,200} at 0x[0-9a-f]{6,16}>")
+
+
 def bounded(template: jinja2.Template, context: Mapping[str, Any], limit: int) -> str:
     """The rendered text; Refused when it grows past ``limit`` characters."""
     parts: list[str] = []
@@ -122,7 +126,13 @@ def bounded(template: jinja2.Template, context: Mapping[str, Any], limit: int) -
         if length > limit:
             raise Refused(f"more than {limit} characters")
         parts.append(part)
-    return "".join(parts)
+    text = "".join(parts)
+    if found := _ADDRESS.search(text):
+        # What Python shows of an object without a text of its own; it differs from run to run.
+        given = json.dumps(context, ensure_ascii=False, default=str)
+        if found[0] not in given.replace("\\n", "\n"):
+            raise Refused("it prints an object's memory address, which differs between runs")
+    return text
 
 
 @contextlib.contextmanager

@@ -97,6 +97,10 @@ def test_a_wrong_experiment_is_one_line(
             "lines: exact: unknown argument; did you mean 'exactly'?",
         ),
         ({"all": [{"any": [{"id": "containz"}]}]}, "did you mean contains"),
+        (
+            {"id": "json_schema", "kwargs": {"schema": {"$ref": "#/nope"}}},
+            "$ref '#/nope' leads to nothing",
+        ),
     ],
     ids=str,
 )
@@ -161,3 +165,34 @@ def test_a_stop_string_never_cuts_what_a_check_deep_inside_or_of_a_plugin_demand
     path = written(tmp_path / "x.yaml", {**GOOD, "suites": [str(suite)]})
     assert main(["run", str(path), "--dry-run", "--checks", str(module)]) == 0
     assert "2 items left out" in capsys.readouterr().out
+
+
+def test_a_schema_whose_parts_multiply_ends_in_a_verdict_and_unique_items_are_linear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts: dict[str, Any] = {
+        f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 10} for n in range(7)
+    }
+    bomb = {"$defs": {**parts, "a7": {"type": "integer"}}, "$ref": "#/$defs/a0"}
+    rows = [
+        {"id": name, "prompt": "?", "checks": [{"id": "json_schema", "kwargs": {"schema": schema}}]}
+        for name, schema in (("bomb", bomb), ("unique", {"uniqueItems": True}))
+    ]
+    suite = written(tmp_path / "mine.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    items = [{"n": n} for n in range(3000)]
+    answers = [{"key": "bomb", "response": "1"}, {"key": "unique", "response": json.dumps(items)}]
+    file = written(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in answers))
+    out = tmp_path / "out.jsonl"
+    assert main(["score", "--suite", str(suite), "--responses", str(file), "-o", str(out)]) == 0
+    first, second = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
+    assert "the schema's parts multiply" in first["reasons"][0]
+    assert second["strict"] == [True]
+
+
+def test_a_template_that_prints_a_memory_address_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = "---\nid: mine\ndescription: d\nsource: tests\nknown_failure: f\n---\n"
+    written(tmp_path / "mine.j2", head + "{{ ''|attr('format')|string }} {{ query }}\n")
+    line = refused(capsys, "template", "show", "mine", "-q", "?", "--templates", tmp_path)
+    assert "memory address" in line

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import threading
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from harness.checks.registry import Context, Example, Outcome, always, between, 
 from harness.checks.text.patterns import pattern
 from harness.errors import CheckError
 from harness.hashing import canonical_json
+from harness.intake import DEPTH, too_deep
 
 Bound = Annotated[int, Field(ge=0)] | None
 _BOUNDS = ("exactly", "at_least", "at_most")
@@ -133,15 +135,29 @@ def read_json(text: str) -> tuple[Any, str | None]:
         return None, f"not JSON: {error}"
 
 
+SCHEMA_SIZE = 65_536
+"""Characters of the largest schema a check takes."""
+SCHEMA_STEPS = 100_000
+"""Keywords looked at before judging one answer is given up: a schema's parts may multiply."""
+_UNSUPPORTED = ("patternProperties", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef")
+
+
 def _usable_schema(schema: dict[str, Any]) -> dict[str, Any]:
     import jsonschema
 
+    if len(canonical_json(schema)) > SCHEMA_SIZE:
+        raise ValueError(f"a schema has at most {SCHEMA_SIZE} characters")
+    if too_deep(schema):
+        raise ValueError(f"a schema is nested at most {DEPTH} deep")
     for part in _parts(schema):
         reference = part.get("$ref", "#")
         if not (isinstance(reference, str) and reference.startswith("#")):
             raise ValueError(f"$ref {reference!r} leads outside the schema")
-        if "patternProperties" in part:
-            raise ValueError("patternProperties is not supported, list the properties")
+        for name in _UNSUPPORTED:
+            if name in part:
+                raise ValueError(f"{name} is not supported, list the properties or items")
+        if "$id" in part and part is not schema:
+            raise ValueError("$id inside a schema is not supported, refer to #/$defs/name")
         if isinstance(part.get("pattern"), str):
             try:
                 pattern(part["pattern"])
@@ -150,8 +166,25 @@ def _usable_schema(schema: dict[str, Any]) -> dict[str, Any]:
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise ValueError(f"not a JSON Schema: {error.message}") from error
+        raise ValueError(f"not a JSON Schema: {error.message:.200}") from error
+    _resolve_references(schema)
     return schema
+
+
+def _resolve_references(schema: dict[str, Any]) -> None:
+    """Raise when a ``$ref`` leads to nothing: it would fail every answer."""
+    import referencing
+    from referencing.jsonschema import DRAFT202012
+
+    resource = DRAFT202012.create_resource(schema)
+    base = str(schema.get("$id", ""))
+    resolver = referencing.Registry().with_resource(base, resource).resolver(base)
+    for part in _parts(schema):
+        if isinstance(part.get("$ref"), str):
+            try:
+                resolver.lookup(part["$ref"])
+            except Exception as error:  # referencing's own tree, and what a strange pointer raises
+                raise ValueError(f"$ref {part['$ref']!r:.80} leads to nothing") from error
 
 
 def _parts(value: Any) -> list[dict[str, Any]]:
@@ -173,12 +206,46 @@ def _validator(schema: str) -> Any:
     import jsonschema
     import referencing
 
+    def unique(validator: Any, wanted: bool, instance: Any, _: Any) -> Any:
+        if wanted and isinstance(instance, list):
+            seen = {canonical_json(_by_value(item)) for item in instance}
+            if len(seen) < len(instance):
+                yield jsonschema.ValidationError("the items are not all different")
+
     def timed(validator: Any, source: str, instance: Any, _: Any) -> Any:
         if isinstance(instance, str) and not pattern(source).found(instance):
             yield jsonschema.ValidationError(f"{instance[:80]!r} does not match {source!r}")
 
-    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": timed})
+    own = {**jsonschema.Draft202012Validator.VALIDATORS, "pattern": timed, "uniqueItems": unique}
+    counted = {name: _counted(keyword) for name, keyword in own.items()}
+    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, counted)
     return kind(json.loads(schema), registry=referencing.Registry())
+
+
+def _by_value(value: Any) -> Any:
+    """A JSON value in which 1 and 1.0 are one, as JSON Schema compares them."""
+    if isinstance(value, dict):
+        return {name: _by_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_by_value(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class _TooManySteps(Exception):
+    """A schema looked at more keywords than one answer is worth."""
+
+
+_steps = threading.local()
+
+
+def _counted(keyword: Any) -> Any:
+    def judge(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+        _steps.left = getattr(_steps, "left", SCHEMA_STEPS) - 1
+        if _steps.left < 0:
+            raise _TooManySteps
+        return keyword(validator, value, instance, schema)
+
+    return judge
 
 
 @check(
@@ -201,8 +268,11 @@ def json_schema(
     value, problem = read_json(context.text)
     if problem:
         return Outcome(False, problem)
+    _steps.left = SCHEMA_STEPS
     try:
         error = next(_validator(canonical_json(schema)).iter_errors(value), None)
+    except _TooManySteps:
+        return Outcome(False, f"not judged in {SCHEMA_STEPS} steps: the schema's parts multiply")
     except RecursionError:
         return Outcome(False, "nested too deep to be checked")
     if error is None:
