@@ -51,6 +51,8 @@ class Grid:
     headline_kinds: tuple[str, ...]
     rows: Mapping[Condition, tuple[Scored, ...]]
     verdicts: Mapping[Condition, Verdicts]
+    epochs: float = 1.0
+    """The most answers any model arm gives to one item."""
 
     @property
     def conditions(self) -> list[Condition]:
@@ -121,6 +123,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
             )
             for key, rows in by_condition.items()
         },
+        epochs=float(asked.max(initial=1.0)),
     )
 
 

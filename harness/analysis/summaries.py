@@ -107,6 +107,7 @@ def _rate(
         weights[known],
         grid.clusters[known],
         n_missing=int((known & (verdicts.missing >= 1)).sum()),
+        repeats=grid.epochs,
     )
 
 

@@ -149,8 +149,9 @@ def _examine(code: CodeSettings, exam: _Exam) -> tuple[tuple[CheckResult, ...], 
         exam.finish_reason,
         wants_language=languages[0] if languages else None,
     )
-    health["strict_first_turn"] = _passes(verdicts[exam.first_turn])
-    health["strict_untrimmed"] = _passes(verdicts[exam.untrimmed])
+    if any(result.strict is not None for result in verdicts[exam.response]):
+        health["strict_first_turn"] = _passes(verdicts[exam.first_turn])
+        health["strict_untrimmed"] = _passes(verdicts[exam.untrimmed])
     return verdicts[exam.response], health
 
 

@@ -46,14 +46,18 @@ def clustered_rate(
     *,
     n_missing: int = 0,
     level: float = 0.95,
+    repeats: float = 1.0,
 ) -> Estimate:
     """A rate Σpasses / Σsizes whose units come in clusters, with an interval that knows it.
 
-    The variance is the linearised one of a ratio of cluster sums (Cochran 1977, section 6.5); it
-    gives an effective sample size, and Wilson's interval at that size is the answer (Dean and
-    Pagano 2015). With one unit per cluster this *is* Wilson's interval. Clustering never counts as
-    more information than independent units would be, and never as less than one unit.
+    The variance is the linearised one of a ratio of cluster sums (Cochran 1977, section 6.5), with
+    G/(G − 1); it gives an effective sample size, corrected for t over G clusters, and Wilson's
+    interval at that size is the answer (Dean and Pagano 2015). One pass or fail per cluster gives
+    Wilson's interval itself. Item means over ``repeats`` epochs count for as many answers as they
+    behave like, up to units × repeats; never for less than one unit.
     """
+    from scipy.special import stdtrit
+
     passes, sizes = np.asarray(passes, float), np.asarray(sizes, float)
     total = float(sizes.sum())
     n = int(np.count_nonzero(sizes))
@@ -63,15 +67,21 @@ def clustered_rate(
     if clusters is None:
         clusters = np.arange(len(passes))
     residual = cluster_sums(passes - rate * sizes, clusters)
-    variance = float((residual**2).sum()) / total**2
     groups = len(np.unique(np.asarray(clusters)[sizes > 0]))
-    if variance > 1e-12:
-        effective = min(max(rate * (1 - rate) / variance, 1.0), total)
+    alone = groups == n and bool(np.all(sizes[sizes > 0] == 1))
+    single = alone and bool(np.isin(passes, (0.0, 1.0)).all())
+    variance = float((residual**2).sum()) / total**2
+    if single or groups < 2:
+        effective = total if single else 1.0
+    elif variance > 1e-12:
+        variance *= groups / (groups - 1)
+        shrunk = (z_of(level) / float(stdtrit(groups - 1, (1 + level) / 2))) ** 2
+        effective = max(shrunk * rate * (1 - rate) / variance, 1.0)
+        effective = min(effective, total * repeats)
     else:
         effective = float(groups)
     low, high = wilson(rate * effective, effective, level)
-    independent = groups == n and bool(np.all(sizes[sizes > 0] == 1))
-    method = "Wilson" if independent else "Wilson at the effective sample size"
+    method = "Wilson" if single else "Wilson at the effective sample size"
     return Estimate(rate, min(low, rate), max(high, rate), level, method, n, n_missing)
 
 

@@ -26,6 +26,7 @@ WIDEST = 1.0
 class Recovery:
     """A recovered share with everything it has to be read beside.
 
+    ``fieller`` has no number either where MOVER-R takes over (it covers 83 % there).
     ``share`` (BCa, or MOVER-R where gain or rest hardly differ) and ``fieller`` are None-valued,
     with the reason as their note ("not estimable: …", "undetermined: …"), where no number may be
     printed; ``gap`` is D = I − B, ``gain`` W − B and ``rest`` I − W, always there.
@@ -117,6 +118,8 @@ def _recovery(
     if min(_discordant(wrapped - base, groups), _discordant(instruct - wrapped, groups)) < FEW:
         ends = _mover_share(wrapped, base, instruct, (gain, rest, gap), groups)
         method = "MOVER-R from Tango's ends"
+        told = f"not printed: fewer than {FEW} items differ, where a normal interval is too narrow"
+        beside = undefined(told, n=n, n_missing=missing, level=level)
     else:
         ends = _share_interval(value, units, draws[usable], level)
         method = "joint BCa bootstrap over prompts"

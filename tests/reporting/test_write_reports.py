@@ -226,7 +226,7 @@ def test_a_share_that_is_not_estimable_says_why_in_the_first_lines(tmp_path: Pat
     top = report.split("## ")[0]
     assert "The recovered share is not estimable" in top
     assert "instruct minus base is 0.0 points" in top
-    assert "What remains: best wrapper − raw = +0.0 points" in top
+    assert "best wrapper − raw = +0.0 points" in top
 
 
 def test_the_report_prints_the_engine_mode(tmp_path: Path) -> None:

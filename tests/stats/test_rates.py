@@ -47,7 +47,16 @@ def test_copies_of_an_item_are_not_more_items() -> None:
     outcomes = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
     once = clustered_rate(outcomes, np.ones(10))
     four_times = clustered_rate(np.repeat(outcomes, 4), np.ones(40), np.repeat(np.arange(10), 4))
-    assert (four_times.low, four_times.high) == pytest.approx((once.low, once.high))
+    assert four_times.value == once.value
+    assert (four_times.low or 0) <= (once.low or 0) and (once.high or 0) <= (four_times.high or 0)
+
+
+def test_epochs_are_worth_what_they_are_worth() -> None:
+    rng = np.random.default_rng(2)
+    noise = clustered_rate(rng.binomial(4, 0.5, 100) / 4, np.ones(100), repeats=4)
+    fixed = clustered_rate(np.repeat([0.0, 1.0], 50), np.ones(100), repeats=4)
+    assert (noise.high or 0) - (noise.low or 0) < 0.6 * ((fixed.high or 0) - (fixed.low or 0))
+    assert (fixed.low, fixed.high) == pytest.approx(wilson(50, 100))
 
 
 def test_instruction_level_intervals_cover_when_checks_of_a_prompt_rise_and_fall_together() -> None:

@@ -1,0 +1,180 @@
+"""Coverage of the report's intervals, by simulation through the functions that the report calls.
+
+``python -m benchmarks.coverage [--quick] [--repeats N]`` prints a Markdown table: nominal against
+measured, with the Monte-Carlo error. Nothing here is timed and no model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.records import Estimate
+from harness.stats.best import Level, best_of_many
+from harness.stats.pairs import noninferiority, paired
+from harness.stats.rates import clustered_rate
+from harness.stats.recovery import recovered_shares
+
+Floats = NDArray[np.float64]
+Row = tuple[str, int, int, int, float]
+"""Figure, items, hits, simulations that gave an interval, nominal coverage."""
+
+RESAMPLES = 1000
+
+
+def correlated(rng: np.random.Generator, n: int, rates: Sequence[float]) -> Floats:
+    """Pass/fail outcomes ``(n, arms)``: half of the items' difficulty is common to all arms."""
+    from scipy.special import ndtr
+
+    common, own = rng.standard_normal((n, 1)), rng.standard_normal((n, len(rates)))
+    hard = ndtr((common + own) / math.sqrt(2))
+    return np.asarray(hard < np.array(rates), dtype=float)
+
+
+def holds(estimate: Estimate, truth: float) -> bool | None:
+    """Whether the interval holds the truth; None where no number is printed."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    return estimate.low - 1e-12 <= truth <= estimate.high + 1e-12
+
+
+def counted(figure: str, n: int, told: Sequence[bool | None], nominal: float = 0.95) -> Row:
+    """A row of the table."""
+    known = [item for item in told if item is not None]
+    return figure, n, sum(known), len(known), nominal
+
+
+def simple(n: int, repeats: int) -> list[Row]:
+    """Rates, paired differences and shares of fixed arms, near 0, in the middle, and near 1."""
+    rows = []
+    for label, (b, w, i) in {
+        "near 0": (0.02, 0.04, 0.3),
+        "middle": (0.2, 0.4, 0.7),
+        "nothing": (0.1, 0.1, 0.6),
+        "everything": (0.05, 0.7, 0.7),
+        "all of W": (0.02, 0.97, 0.75),
+    }.items():
+        rng = np.random.default_rng([n, len(label)])
+        rate, difference, share, fieller = [], [], [], []
+        for number in range(repeats):
+            base, wrapped, instruct = correlated(rng, n, (b, w, i)).T
+            rate.append(holds(clustered_rate(wrapped, np.ones(n)), w))
+            difference.append(holds(paired(base, wrapped).delta, w - b))
+            found = recovered_shares(
+                [(wrapped, base, instruct)], np.arange(n), seed=number, resamples=RESAMPLES
+            )[0]
+            share.append(holds(found.share, (w - b) / (i - b)))
+            fieller.append(holds(found.fieller, (w - b) / (i - b)))
+        rows += [
+            counted(f"score, {label}", n, rate),
+            counted(f"wrapper − raw, {label}", n, difference),
+            counted(f"share, {label}", n, share),
+            counted(f"share (Fieller), {label}", n, fieller),
+        ]
+    return rows
+
+
+def selected(n: int, k: int, rate: float, repeats: int) -> list[Row]:
+    """The best of ``k`` wrappers that all pass ``rate``; raw too: any claim of a gain is false.
+
+    With ties the selection's true worth is the common rate, whatever is chosen.
+    """
+    rng = np.random.default_rng([n, k, round(1000 * rate)])
+    score, gain, named, beats, claims = [], [], [], [], 0
+    for number in range(repeats):
+        arms = correlated(rng, n, [rate] * (k + 1) + [0.5 + rate / 2])
+        level = Level(arms[:, :k], arms[:, k], arms[:, k + 1])
+        folds = rng.permutation(n) % 5
+        found = best_of_many(level, [], folds, np.arange(n), seed=number, resamples=RESAMPLES)
+        if found is None:
+            continue
+        chosen, winner = found[2][0], found[1]
+        score.append(holds(chosen.score, rate))
+        gain.append(holds(chosen.recovery.gain, 0.0))
+        claims += chosen.recovery.gain.low is not None and chosen.recovery.gain.low > 0
+        named.append(holds(winner.score, rate))
+        beats.append(holds(winner.gain, 0.0))
+    what = f"{k} equal wrappers at {rate:g}"
+    return [
+        counted(f"best wrapper's score, {what}", n, score),
+        counted(f"best wrapper − raw, {what}", n, gain),
+        counted(f"named winner's score, {what}", n, named),
+        counted(f"named winner − raw, {what}", n, beats),
+        (f"headline claims no gain, {what}", n, repeats - claims, repeats, 0.95),
+    ]
+
+
+def repeated(n: int, repeats: int, epochs: int = 4) -> list[Row]:
+    """Item means over epochs: items differ in difficulty, epochs within an item are independent."""
+    rng = np.random.default_rng([n, epochs])
+    rate, difference = [], []
+    for _ in range(repeats):
+        hard = rng.beta(0.6, 0.6, n)
+        a, b = (rng.binomial(epochs, hard) / epochs for _ in range(2))
+        rate.append(holds(clustered_rate(a, np.ones(n), repeats=epochs), 0.5))
+        difference.append(holds(paired(a, b).delta, 0.0))
+    return [
+        counted(f"score, {epochs} epochs", n, rate),
+        counted(f"difference, {epochs} epochs", n, difference),
+    ]
+
+
+def gate(n: int, repeats: int, margin: float = 0.05) -> list[Row]:
+    """A model exactly ``margin`` worse must not pass more than once in twenty."""
+    rng = np.random.default_rng([n, 5])
+    cells = [0.05, 0.05 + margin, 0.9 - margin]
+    false = 0
+    for _ in range(repeats):
+        wins, losses, _ = (int(x) for x in rng.multinomial(n, cells))
+        old, new = np.zeros(n), np.zeros(n)
+        new[:wins] = 1
+        old[wins : wins + losses] = 1
+        false += noninferiority(new, old, margin).verdict == "pass"
+    return [(f"gate does not pass at −{100 * margin:g} points", n, repeats - false, repeats, 0.95)]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| figure | items | nominal | measured | Monte-Carlo error | intervals printed |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for figure, n, hits, total, nominal in rows:
+        if total == 0:
+            lines.append(f"| {figure} | {n} | {100 * nominal:.0f} % | — | — | 0 |")
+            continue
+        rate = hits / total
+        error = math.sqrt(max(rate * (1 - rate), 1 / total / 4) / total)
+        lines.append(
+            f"| {figure} | {n} | {100 * nominal:.0f} % | {100 * rate:.1f} % "
+            f"| ± {100 * error:.1f} | {total} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the simulations and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="100 simulations, fewer cases")
+    parser.add_argument("--repeats", type=int, default=0, help="simulations per case (1,000)")
+    options = parser.parse_args()
+    repeats = options.repeats or (100 if options.quick else 1000)
+    sizes = (40, 100) if options.quick else (40, 100, 300)
+    several = (2, 5) if options.quick else (2, 5, 20)
+    work: list[Callable[[], list[Row]]] = []
+    for n in sizes:
+        work += [lambda n=n: simple(n, repeats), lambda n=n: repeated(n, repeats)]  # type: ignore[misc]
+        work += [lambda n=n: gate(n, repeats)]  # type: ignore[misc]
+        for k in several:
+            for rate in (0.3,) if options.quick else (0.02, 0.3, 0.95):
+                work += [lambda n=n, k=k, rate=rate: selected(n, k, rate, repeats)]  # type: ignore[misc]
+    rows = [row for job in work for row in job()]
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
