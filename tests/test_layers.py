@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"reporting"},
     {"experiment"},
-    {"asking"},
+    {"asking", "gate"},
     {"cli"},
 ]
 """Lowest first."""
