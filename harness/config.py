@@ -409,8 +409,11 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(parts) or "file"
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
+        # A key of the file may be spelt like a branch (``str``, ``a[``): the last part is the key.
+        odd = first["loc"][-1]
+        key = key if parts[-1:] == [str(odd)] else ".".join([*parts, str(odd)])
         accepted = _fields_at(first["loc"][:-1])
-        said = f"unknown key; {near(parts[-1], accepted)}accepted: {', '.join(accepted)}"
+        said = f"unknown key; {near(odd, accepted)}accepted: {', '.join(accepted)}"
     elif first["type"] == "missing":
         said = "this key is required and missing"
     elif first["type"] == "value_error" and not first["loc"]:

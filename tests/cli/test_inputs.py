@@ -37,6 +37,8 @@ def written(path: Path, text: str | dict[str, Any]) -> Path:
     ("text", "said"),
     [
         ("name: a\nname: b\n", "line 2, column 1: not valid YAML: the key 'name' is written twice"),
+        ({**GOOD, "a[b": 1}, "a[b: unknown key; "),
+        ({**GOOD, "str": 1}, "str: unknown key; "),
         ({**GOOD, "pair": "smollm2-135m"}, "it has both pair and stages"),
         ({**GOOD, "epochs": 3}, "epochs: 3 with sampling.temperature 0"),
         ({**GOOD, "engine": {"n_gpu_layers": -5}}, "engine.n_gpu_layers: wanted "),
