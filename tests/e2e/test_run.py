@@ -141,7 +141,7 @@ def test_a_mistyped_system_file_is_an_error_not_a_prompt(file: Path, tmp_path: P
     [
         ({"suites": ["nope"]}, "nope"),
         ({"stages": {"base": "models/none.gguf", "dpo": "models/tiny-dpo-F16.gguf"}}, "none.gguf"),
-        ({"strategies": ["qaa"]}, "'qaa' is unknown; accepted: "),
+        ({"strategies": ["qaa"]}, "'qaa' is unknown; did you mean 'qa'? accepted: "),
         ({"sampling": {"max_tokens": 100_000}}, "100000"),
         ({"levels": {"from": "F16", "make": ["Q9_9"]}}, "Q9_9"),
         ({"engine": {"width": 1}}, "engine.width"),
