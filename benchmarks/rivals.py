@@ -20,8 +20,11 @@ from harness.records import Request
 LOOP = """
 import json, sys
 from llama_cpp import Llama
-model, n_ctx, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-llama = Llama(model, n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads, verbose=False)
+model, (n_ctx, threads, layers) = sys.argv[1], map(int, sys.argv[2:])
+llama = Llama(
+    model, n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads, n_gpu_layers=layers,
+    verbose=False,
+)
 print("ready", flush=True)
 for line in sys.stdin:
     tokens = 0
@@ -40,9 +43,9 @@ class OneAtATime:
 
     name = "one at a time (`llama_cpp.Llama`)"
 
-    def __init__(self, model: Path, room: int, threads: int) -> None:
+    def __init__(self, model: Path, room: int, threads: int, layers: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", LOOP, str(model), str(room), str(threads)],
+            [sys.executable, "-c", LOOP, str(model), str(room), str(threads), str(layers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -76,7 +79,9 @@ class Server:
 
     name = "llama-server"
 
-    def __init__(self, binary: str, model: Path, room: int, slots: int, threads: int) -> None:
+    def __init__(
+        self, binary: str, model: Path, room: int, slots: int, threads: int, layers: int
+    ) -> None:
         self._slots = slots
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -85,6 +90,7 @@ class Server:
             [
                 binary, "-m", str(model), "--port", str(self._port), "-np", str(slots),
                 "-c", str(room * slots), "-t", str(threads), "-tb", str(threads),
+                "-ngl", offload(layers),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -137,12 +143,18 @@ class Server:
             connection.close()
 
 
-def batched_bench(binary: str, model: Path, slots: int, threads: int) -> float | None:
+def offload(layers: int) -> str:
+    """How llama.cpp's programs are told the number of layers: they have no -1 for all."""
+    return str(999 if layers < 0 else layers)
+
+
+def batched_bench(binary: str, model: Path, slots: int, threads: int, layers: int) -> float | None:
     """llama-batched-bench's decode rate (tokens/s) at so many sequences: 128 in, 64 out."""
     output = subprocess.run(
         [
             binary, "-m", str(model), "-c", str(256 * slots), "-npp", "128", "-ntg", "64",
             "-npl", str(slots), "-t", str(threads), "-tb", str(threads),
+            "-ngl", offload(layers),
         ],
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 One run, contestants taking turns, medians. LLAMA_SERVER and LLAMA_BATCHED_BENCH name binaries
 built from the llama.cpp source inside llama-cpp-python's source distribution; what is not given
-is not compared. Usage: python benchmarks/run.py [--items N] [--max-tokens N] [--repeats N] [-o F]
+is not compared. Usage: python benchmarks/run.py [--items N] [--max-tokens N] [--ngl N] [-o F]
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from harness.records import EngineSettings, Request  # noqa: E402
 
 WEIGHTS = ROOT / "weights"
 ROOM = 2048
+MARKER = "\n<!-- written by hand: kept when the tables above are written again -->\n"
 Contestant = Callable[[Sequence[Request]], tuple[float, int]]
 
 
@@ -41,13 +42,25 @@ def main() -> None:
     if not model.is_file():
         sys.exit(f"{model} is not there; run `make setup-weights`, or name a file with --model")
     lines = [*header(options)]
-    for prefix in (0, 1000):
-        lines += throughput(options, prefix)
-        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for section in (batched, memory, scaling):
+    kept = notes(options.output)
+    for section in (
+        functools.partial(throughput, prefix=0),
+        functools.partial(throughput, prefix=1000),
+        batched,
+        memory,
+        scaling,
+    ):
         lines += section(options)
-        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options.output.write_text("\n".join(lines) + "\n" + kept, encoding="utf-8")
     print(f"written: {options.output}")
+
+
+def notes(output: Path) -> str:
+    """What people wrote below the tables of an earlier run: kept, with its own dates."""
+    if not output.is_file():
+        return ""
+    _, marker, rest = output.read_text(encoding="utf-8").partition(MARKER)
+    return marker + rest
 
 
 def say(text: str) -> None:
@@ -63,9 +76,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--chunk", type=int, default=EngineSettings().chunk)
+    parser.add_argument("--ngl", type=int, default=0, help="layers on the GPU; -1: all")
     parser.add_argument("--largest", type=int, default=5000, help="items of the scaling run")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     return parser.parse_args()
+
+
+def settings_of(options: argparse.Namespace, slots: int) -> EngineSettings:
+    """Exact mode with so many slots, as the options ask."""
+    return EngineSettings(
+        width=slots,
+        parallel=slots,
+        chunk=options.chunk,
+        threads=physical_cores(),
+        n_gpu_layers=options.ngl,
+    )
 
 
 def header(options: argparse.Namespace) -> list[str]:
@@ -79,7 +104,7 @@ def header(options: argparse.Namespace) -> list[str]:
         "",
         f"- date: {datetime.date.today().isoformat()}; model: `{options.model.name}`",
         f"- machine: {cpu_name()}, {physical_cores()} cores, {platform.system()}",
-        *(["- GPU: not measured, this build has none"] if build.backend == "CPU" else []),
+        gpu_line(build.backend, options.ngl),
         f"- load average when it began: {load:.1f} (more than 0 means that others were at work)",
         f"- build: {build.package}, {build.llama_build}, {build.backend}; {build.cpu_features}",
         f"- {options.items} prompts, {options.max_tokens} greedy tokens each, {options.slots} "
@@ -88,10 +113,17 @@ def header(options: argparse.Namespace) -> list[str]:
     ]
 
 
+def gpu_line(backend: str, layers: int) -> str:
+    if backend == "CPU":
+        return "- GPU: not measured, this build has none"
+    names = [device.description for device in native.devices() if device.kind == "gpu"]
+    return f"- GPU: {', '.join(names) or 'none found'}; layers offloaded: {layers} (-1: all)"
+
+
 def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
     """The engine's two modes against its rivals, turn by turn."""
     threads, slots = physical_cores(), options.slots
-    exact = EngineSettings(width=slots, parallel=slots, chunk=options.chunk, threads=threads)
+    exact = settings_of(options, slots)
     rates: dict[str, list[float]] = {}
     costs: dict[str, list[float]] = {}
     overheads: dict[str, list[float]] = {}
@@ -114,9 +146,9 @@ def throughput(options: argparse.Namespace, prefix: int) -> list[str]:
             max_tokens=options.max_tokens,
         )
         warm = work()[: slots // 2]
-        rivals = [OneAtATime(options.model, ROOM, threads)]
+        rivals = [OneAtATime(options.model, ROOM, threads, options.ngl)]
         if server := os.environ.get("LLAMA_SERVER"):
-            rivals.append(Server(server, options.model, ROOM, slots, threads))
+            rivals.append(Server(server, options.model, ROOM, slots, threads, options.ngl))
         try:
             for engine in engines.values():
                 timed(engine, warm)
@@ -200,7 +232,7 @@ def batched(options: argparse.Namespace) -> list[str]:
     if not binary:
         return ["## llama-batched-bench", "", "Not given (LLAMA_BATCHED_BENCH=path).", ""]
     threads, slots = physical_cores(), options.slots
-    settings = EngineSettings(width=slots, parallel=slots, chunk=options.chunk, threads=threads)
+    settings = settings_of(options, slots)
     ours, theirs = [], []
     with Engine(options.model, "", settings) as engine:
         few = workload(engine.tokenizer, slots, max_tokens=1)
@@ -210,7 +242,8 @@ def batched(options: argparse.Namespace) -> list[str]:
             # Decoding alone: what 65 tokens take beyond what the first one takes.
             seconds = timed(engine, many).seconds - timed(engine, few).seconds
             ours.append(64 * slots / seconds)
-            theirs.append(batched_bench(binary, options.model, slots, threads) or float("nan"))
+            rate = batched_bench(binary, options.model, slots, threads, options.ngl)
+            theirs.append(rate or float("nan"))
     return [
         f"## Decode rate at {slots} sequences against llama-batched-bench",
         "",
@@ -232,7 +265,7 @@ def memory(options: argparse.Namespace) -> list[str]:
     ]
     for slots in (8, 16, 32):
         for prefix in (0, 1000):
-            settings = EngineSettings(width=slots, parallel=slots, chunk=options.chunk)
+            settings = settings_of(options, slots)
             with Engine(options.model, "", settings) as engine:
                 timed(
                     engine,
