@@ -15,9 +15,11 @@
     │   └── QuantizeError       llama.cpp's quantizer refused or failed
     ├── EngineError             generation cannot go on
     │   ├── UnsupportedModel    the model does not generate text token after token
+    │   ├── OutOfMemory         memory is short, of the machine or of a device; less may fit
     │   ├── ContextOverflow     a prompt and its budget do not fit the context
     │   └── EngineCrashed       the child process died and bisection did not help
     ├── StoreError              the answer store cannot be used
+    ├── OutputError             a file or folder cannot be written where it was asked for
     └── Interrupted             Ctrl-C (exit code 130); what was finished is stored
 
 A message is one line: what was asked, what was found, what to do next. Foreign exceptions are
@@ -93,6 +95,10 @@ class UnsupportedModel(EngineError):
     """The model does not generate text one token after another."""
 
 
+class OutOfMemory(EngineError):
+    """Memory is short, of the machine or of a device: a smaller plan may fit."""
+
+
 class ContextOverflow(EngineError):
     """A prompt with its token budget does not fit the model's context."""
 
@@ -103,6 +109,10 @@ class EngineCrashed(EngineError):
 
 class StoreError(HarnessError):
     """The answer store cannot be opened, read or written."""
+
+
+class OutputError(HarnessError):
+    """A file or a folder cannot be written where it was asked for."""
 
 
 class Interrupted(HarnessError):

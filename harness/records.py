@@ -321,19 +321,54 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Views:
+    """Whether an answer passes every check in its other readings; None: not judged in it.
+
+    ``first_turn`` ends before another speaker's turn, ``untrimmed`` does not end at a stop string.
+    """
+
+    first_turn: bool | None = None
+    untrimmed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
-    """One answered and judged request: the unit every analysis reads."""
+    """One answer and what became of it: the unit every analysis reads, a row of a run's folder.
+
+    ``prompt`` is exactly what the model saw, ``prefill`` the opening of the answer that was given
+    to it. Where no model was asked (controls, items an arm cannot express, answers that somebody
+    else generated) ``key``, ``prompt`` and the digests are empty. ``earlier`` holds verdicts that a
+    later judging replaced, the latest first.
+    """
 
     sample: Sample
-    request: Request
+    condition: Condition
     generation: Generation
-    results: tuple[CheckResult, ...]
+    epoch: int = 0
+    key: str = ""
+    prompt: str = ""
+    prefill: str = ""
+    stops: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    template_sha256: str = ""
+    model_sha256: str = ""
+    results: tuple[CheckResult, ...] = ()
     health: Mapping[str, float] = field(default_factory=dict)
+    views: Views = Views()
+    earlier: tuple[CheckResult, ...] = ()
 
     @property
-    def condition(self) -> Condition:
-        """The cell of the grid that answered."""
-        return self.request.condition
+    def response(self) -> str:
+        """What is judged: the opening that was given, and the stop-trimmed answer."""
+        return self.prefill + self.generation.answer
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether every supported check passes; None for a missing or unjudged answer."""
+        if self.generation.finish_reason == "failed":
+            return None
+        verdicts = [result.strict for result in self.results if result.strict is not None]
+        return all(verdicts) if verdicts else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +425,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RunManifest:
-    """All that could change a number: config, hashes, versions, device, engine; JSON-ready."""
+    """All that could change a number: config, hashes, versions, device, engine; JSON-ready.
+
+    ``warnings`` are what a reader must know before any figure; ``command`` made the run.
+    """
 
     experiment: Mapping[str, Any]
     models: Mapping[str, Any]
@@ -400,6 +438,8 @@ class RunManifest:
     engine: Mapping[str, Any]
     system: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    command: str = ""
 
 
 def request_key(

@@ -14,11 +14,8 @@ from harness.records import (
     FinishReason,
     Generation,
     Message,
-    RenderedPrompt,
-    Request,
     RunManifest,
     Sample,
-    Sampling,
     Scored,
 )
 
@@ -57,17 +54,15 @@ def row(
     prompt_tokens: int = 20,
 ) -> Scored:
     key = tagged_hash("test", [item.id, str(condition), epoch])
-    prompt = RenderedPrompt(
-        text=f"Question: {item.query}\nAnswer:",
-        token_ids=(1, 2),
-        stops=("\nQuestion:",),
-        bos_count=1,
-        special_tokens=(),
-        template_sha256=text_sha256(condition.strategy),
-    )
     return Scored(
         sample=item,
-        request=Request(key, item.id, condition, "ab" * 32, prompt, Sampling(), epoch=epoch),
+        condition=condition,
+        epoch=epoch,
+        key=key,
+        prompt=f"Question: {item.query}\nAnswer:",
+        stops=("\nQuestion:",),
+        template_sha256=text_sha256(condition.strategy),
+        model_sha256="ab" * 32,
         generation=Generation(
             key, text, text.split("\nQuestion:")[0], (1,), finish, prompt_tokens, 10, 0.5, error
         ),
@@ -139,10 +134,22 @@ def run(
 BITS = {(s, q): b for s in ("base", "dpo") for q, b in (("F16", 16.0), ("Q2_K", 3.9))}
 
 
+EXPERIMENT = {
+    "name": "tiny",
+    "description": "Tiny against itself.",
+    "limit": None,
+    "stages": {"base": "tiny-base.gguf", "dpo": "tiny-dpo.gguf"},
+    "levels": ["F16", "Q2_K"],
+    "strategies": {"base": ["raw", "raw_nl", "qa", "sys_qa"], "dpo": ["native", "raw"]},
+    "recovery": {"base": "base", "instruct": "dpo"},
+    "contrasts": [{"name": "native helps", "a": "base/F16/raw", "b": "dpo/F16/native"}],
+}
+
+
 def manifest(**more: object) -> RunManifest:
     settings = {"mode": "exact", "width": 16, "parallel": 4, "chunk": 256, "n_gpu_layers": 0}
     values: dict[str, object] = {
-        "experiment": {"name": "tiny", "limit": None},
+        "experiment": EXPERIMENT,
         "models": {
             f"{stage}/{level}": {
                 "path": "models/tiny.gguf",
@@ -162,5 +169,7 @@ def manifest(**more: object) -> RunManifest:
         },
         "system": {"machine": "x86_64", "cores": 2},
         "notes": ("offload was asked for and is not available",),
+        "warnings": ("Two families are compared.",),
+        "command": "harness run tiny --limit 20",
     }
     return RunManifest(**{**values, **more})  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
-    {"records", "protocols", "resources", "intake"},
+    {"records", "protocols", "resources", "intake", "atomic"},
     {"config", "jinja", "stats", "native", "process"},
     {"datasets", "models", "engine", "checks", "store", "analysis"},
     {"strategies"},

@@ -79,7 +79,7 @@ def analyse(
         level=reference,
         levels=order,
         seed=seed,
-        epochs=1 + max((row.request.epoch for row in scored), default=0),
+        epochs=1 + max((row.epoch for row in scored), default=0),
         n_items=len(grid.samples),
         n_headline=int(grid.headline.sum()),
         n_units=len(set(grid.headline_clusters.tolist())),

@@ -98,7 +98,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
     place = {_name(sample): index for index, sample in enumerate(samples)}
     by_condition: dict[Condition, list[Scored]] = defaultdict(list)
     for row in ordered:
-        by_condition[row.request.condition].append(row)
+        by_condition[row.condition].append(row)
     asked, checks, unsupported = _asked(by_condition, place)
     once = np.ones(len(samples))
     units = tuple(_unit(sample) for sample in samples)
@@ -205,4 +205,4 @@ def _unit(sample: Sample) -> str:
 
 
 def _order(row: Scored) -> tuple[str, str, Condition, int]:
-    return (row.sample.suite, row.sample.id, row.request.condition, row.request.epoch)
+    return (row.sample.suite, row.sample.id, row.condition, row.epoch)

@@ -58,6 +58,7 @@ def summarise(
         tokens_per_second=_speed(answered),
         bits_per_weight=bits_per_weight.get((condition.stage, condition.level)),
         health=_health(answered),
+        views=_views(answered),
     )
 
 
@@ -73,7 +74,7 @@ def predictabilities(grid: Grid) -> tuple[Predictability, ...]:
                 continue
             passed = all(judged[0])
             seeds.setdefault((row.sample.suite, row.sample.id), []).append(passed)
-            if row.sample.group is not None and row.request.epoch == 0:
+            if row.sample.group is not None and row.epoch == 0:
                 phrasings.setdefault(f"{row.sample.suite}\n{row.sample.group}", []).append(passed)
         for kind, repeats in (("seeds", seeds.values()), ("paraphrases", phrasings.values())):
             summary = agreement([*repeats])
@@ -134,6 +135,17 @@ def _by(grid: Grid, verdicts: Verdicts, labels: Sequence[str]) -> dict[str, Esti
         label: _rate(grid, verdicts, verdicts.strict, None, np.asarray(column == label, dtype=bool))
         for label in sorted(set(labels))
     }
+
+
+def _views(rows: Sequence[Scored]) -> dict[str, float]:
+    """The share of judged answers that pass in each other reading of the text."""
+    shares = {}
+    for name in ("first_turn", "untrimmed"):
+        judged = [getattr(row.views, name) for row in rows]
+        share = _mean([float(value) for value in judged if value is not None])
+        if share is not None:
+            shares[name] = share
+    return shares
 
 
 def _health(rows: Sequence[Scored]) -> dict[str, float]:

@@ -46,6 +46,8 @@ class ConditionSummary:
     ``finish`` are shares of all generations by finish reason;
     ``eos_rate`` is the share of answered ones that ended by an end-of-generation token.
     ``tokens_per_second`` is per sequence: generated tokens over the time they were in a slot.
+    ``views`` are the shares of answers that pass in each other reading (``first_turn``,
+    ``untrimmed``).
     """
 
     condition: Condition
@@ -66,6 +68,7 @@ class ConditionSummary:
     tokens_per_second: float | None
     bits_per_weight: float | None
     health: Mapping[str, float]
+    views: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

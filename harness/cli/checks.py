@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from harness.atomic import writing
 from harness.cli.app import app
 from harness.errors import ConfigError, SuiteError
 from harness.intake import near
@@ -192,17 +192,19 @@ def score(
     if responses is not None:
         _score_responses(responses, suite, out, jobs, plugins, mode)
         return
-    if suite or out or mode != "off":
-        raise ConfigError(
-            "--suite, -o, --code and --unsafe-code go with --responses; a run brings its own"
-        )
-    _rescore(run, jobs, plugins)
+    if suite:
+        raise ConfigError("--suite goes with --responses; a run brings its own questions")
+    _rescore(run, out, jobs, plugins, mode)
 
 
-def _rescore(run: Path, jobs: int | None, plugins: Sequence[Path]) -> None:
+def _rescore(
+    run: Path, out: Path | None, jobs: int | None, plugins: Sequence[Path], mode: Any
+) -> None:
     from harness.experiment import rescore
 
-    result = rescore(run, jobs=jobs, plugins=plugins)
+    result = rescore(run, jobs=jobs, plugins=plugins, code=mode, out=out)
+    for note in result.stale:
+        typer.echo(for_terminal(f"stale: {note}"))
     for row in result.changed:
         old, new = (
             {None: "unsupported", True: "pass", False: "fail"}[verdict]
@@ -303,22 +305,15 @@ def _asked_by_itself(row: Mapping[str, Any], key: str, where: str) -> Sample:
 
 
 def _write(out: Path, answers: Sequence[_Answer], results: Sequence[Sequence[CheckResult]]) -> None:
-    """Write the verdicts beside ``out`` first, so that a half-written file never stands there."""
-    partial = out.with_name(f"{out.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            for answer, rows in zip(answers, results, strict=True):
-                verdict = answer.names | {
-                    "strict": [row.strict for row in rows],
-                    "loose": [row.loose for row in rows],
-                    "reasons": [row.reason for row in rows],
-                }
-                stream.write(json.dumps(verdict) + "\n")
-        partial.replace(out)
-    except OSError as error:
-        raise ConfigError(f"-o {out}: cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    """A row of verdicts per answer."""
+    with writing(out) as stream:
+        for answer, rows in zip(answers, results, strict=True):
+            verdict = answer.names | {
+                "strict": [row.strict for row in rows],
+                "loose": [row.loose for row in rows],
+                "reasons": [row.reason for row in rows],
+            }
+            stream.write(json.dumps(verdict) + "\n")
 
 
 def _print_metrics(figures: Mapping[str, float | int | None], unanswered: int) -> None:

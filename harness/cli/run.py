@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError
+from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
     from harness.experiment import Prepared, RunOptions, RunResult
@@ -115,14 +116,18 @@ def run(
 
 @app.command()
 def report(
-    run_folder: Path = typer.Argument(..., exists=True, file_okay=False, help="A run's folder."),
+    run_folder: Path = typer.Argument(
+        ..., metavar="RUN", help="A run's folder, latest, or an experiment's name."
+    ),
     out: Path = typer.Option(None, "-o", "--out", help="Write elsewhere (default: in place)."),
 ) -> None:
     """Write a run's reports again from its stored answers and verdicts; no model is loaded."""
     from harness.experiment import rewrite
 
-    rewrite(run_folder, out=out, command="harness " + shlex.join(sys.argv[1:]))
-    typer.echo(f"report: {(out or run_folder) / 'report.md'}")
+    written, stale = rewrite(run_folder, out=out)
+    for note in stale:
+        typer.echo(for_terminal(f"stale: {note}"))
+    typer.echo(f"report: {written.folder / 'report.md'}")
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -152,13 +157,13 @@ def _print_result(result: RunResult) -> None:
 
     from harness.reporting import summary_table
 
-    Console().print(summary_table(result.analysis))
+    Console().print(summary_table(result.run.analysis))
     if result.failed:
         typer.echo(
             f"{len(result.failed)} requests failed and are missing from every figure; "
             "samples.jsonl says why; the same command tries them again"
         )
-    typer.echo(f"report: {result.folder / 'report.md'}")
+    typer.echo(f"report: {result.run.folder / 'report.md'}")
 
 
 def _print_grid(prepared: Prepared, options: RunOptions) -> None:

@@ -3,72 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from harness import checks
 from harness.checks import CodeSettings
 from harness.config import Experiment
-from harness.experiment.plan import Plan, Skipped
+from harness.experiment.plan import Plan
 from harness.records import (
     CONTROL_STAGE,
     CheckResult,
     Condition,
     Generation,
-    RenderedPrompt,
     Request,
     Sample,
-    Sampling,
     Scored,
+    Views,
 )
 
 OPENING_REMOVED = " (opening removed)"
 """Suffix of the condition in which a prefilled answer is judged without its opening."""
 
-_NO_PROMPT = RenderedPrompt(
-    text="", token_ids=(), stops=(), bos_count=0, special_tokens=(), template_sha256=""
-)
-
-
 _OFF = CodeSettings()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One generation of one request to one sample, ready to be judged."""
-
-    sample: Sample
-    request: Request
-    generation: Generation
-
-    @property
-    def response(self) -> str:
-        """What is judged: the opening that was given, and the stop-trimmed answer."""
-        return self.request.prompt.prefill + self.generation.answer
-
-
-def collect(plan: Plan, generations: Mapping[str, Generation]) -> list[Answer]:
-    """Every planned answer, and a visible gap for every item an arm could not run."""
+def collect(plan: Plan, generations: Mapping[str, Generation]) -> list[Scored]:
+    """Every planned answer, unjudged, and a visible gap for every item an arm could not run."""
     by_id = {sample.id: sample for sample in plan.samples}
     answers = [
-        Answer(by_id[request.sample_id], request, generations[request.key])
+        _answered(by_id[request.sample_id], request, generations[request.key])
         for request in plan.all_requests()
     ]
-    bare = [_without_opening(answer) for answer in answers if answer.request.prompt.prefill]
-    gaps = [_gap(by_id[item.sample_id], item) for item in plan.skipped]
+    bare = [_without_opening(answer) for answer in answers if answer.prefill]
+    gaps = [
+        unasked(by_id[item.sample_id], item.condition, error=item.reason) for item in plan.skipped
+    ]
     return answers + bare + gaps
 
 
-def control_answers(experiment: Experiment, samples: Sequence[Sample]) -> list[Answer]:
-    """What the responders that ask no model say to every sample."""
+def control_answers(experiment: Experiment, samples: Sequence[Sample]) -> list[Scored]:
+    """What the responders that ask no model say to every sample, unjudged."""
     return [
-        _unasked(
+        unasked(
             sample, Condition(CONTROL_STAGE, "-", control), answer=checks.respond(control, sample)
         )
         for control in experiment.controls
         for sample in samples
     ]
+
+
+def unasked(
+    sample: Sample, condition: Condition, *, answer: str = "", error: str | None = None
+) -> Scored:
+    """An answer that no model was asked for: a control's, or the gap of an inexpressible item."""
+    generation = Generation(
+        request_key="",
+        text=answer,
+        answer=answer,
+        token_ids=(),
+        finish_reason="failed" if error else "eos",
+        prompt_tokens=0,
+        completion_tokens=0,
+        error=error,
+    )
+    return Scored(sample, condition, generation)
 
 
 class _Exam(NamedTuple):
@@ -90,16 +89,12 @@ class _Exam(NamedTuple):
 
 
 def score(
-    answers: Sequence[Answer], *, jobs: int | None = None, code: CodeSettings = _OFF
+    answers: Sequence[Scored], *, jobs: int | None = None, code: CodeSettings = _OFF
 ) -> list[Scored]:
-    """Judge every answer in its views; a failed one has no verdicts and counts as missing.
-
-    ``health`` of each row carries the text-health figures and, as ``strict_first_turn`` and
-    ``strict_untrimmed``, whether the answer's other views pass every check (1.0 or 0.0).
-    """
+    """Judge every answer in its views; a failed one has no verdicts and counts as missing."""
     judged = {
-        id(answer): _exam(answer)
-        for answer in answers
+        number: _exam(answer)
+        for number, answer in enumerate(answers)
         if answer.generation.finish_reason != "failed"
     }
     distinct = {exam.key: exam for exam in judged.values()}
@@ -110,31 +105,33 @@ def score(
             strict=True,
         )
     )
-    scored = []
-    for answer in answers:
-        results, health = found[judged[id(answer)].key] if id(answer) in judged else ((), {})
-        own = tuple(replace(result, request_key=answer.request.key) for result in results)
-        scored.append(Scored(answer.sample, answer.request, answer.generation, own, dict(health)))
+    scored = list(answers)
+    for number, exam in judged.items():
+        results, health, views = found[exam.key]
+        key = answers[number].key
+        own = tuple(replace(result, request_key=key) for result in results)
+        scored[number] = replace(answers[number], results=own, health=dict(health), views=views)
     return scored
 
 
-def _exam(answer: Answer) -> _Exam:
+def _exam(answer: Scored) -> _Exam:
     views = checks.views(answer.generation)
-    opening = answer.request.prompt.prefill
     return _Exam(
         sample=answer.sample,
-        prompt=answer.request.prompt.text or answer.sample.query,
+        prompt=answer.prompt or answer.sample.query,
         generated=answer.generation.text,
         answer=answer.generation.answer,
         finish_reason=answer.generation.finish_reason,
         response=answer.response,
-        first_turn=opening + views["first_turn"],
-        untrimmed=opening + views["untrimmed"],
+        first_turn=answer.prefill + views["first_turn"],
+        untrimmed=answer.prefill + views["untrimmed"],
     )
 
 
-def _examine(code: CodeSettings, exam: _Exam) -> tuple[tuple[CheckResult, ...], dict[str, float]]:
-    """Verdicts on the answer, and its health, which says what its other views come to."""
+def _examine(
+    code: CodeSettings, exam: _Exam
+) -> tuple[tuple[CheckResult, ...], dict[str, float], Views]:
+    """Verdicts on the answer, its health, and what its other views come to."""
     texts = dict.fromkeys((exam.response, exam.first_turn, exam.untrimmed))
     verdicts = {text: checks.judge(exam.sample, text, code=code) for text in texts}
     languages = [
@@ -149,51 +146,40 @@ def _examine(code: CodeSettings, exam: _Exam) -> tuple[tuple[CheckResult, ...], 
         exam.finish_reason,
         wants_language=languages[0] if languages else None,
     )
-    if any(result.strict is not None for result in verdicts[exam.response]):
-        health["strict_first_turn"] = _passes(verdicts[exam.first_turn])
-        health["strict_untrimmed"] = _passes(verdicts[exam.untrimmed])
-    return verdicts[exam.response], health
+    supported = any(result.strict is not None for result in verdicts[exam.response])
+    views = (
+        Views(_passes(verdicts[exam.first_turn]), _passes(verdicts[exam.untrimmed]))
+        if supported
+        else Views()
+    )
+    return verdicts[exam.response], health, views
 
 
-def _passes(results: Iterable[CheckResult]) -> float:
-    return float(all(result.strict for result in results if result.strict is not None))
+def _passes(results: Iterable[CheckResult]) -> bool:
+    return all(result.strict for result in results if result.strict is not None)
 
 
-def _without_opening(answer: Answer) -> Answer:
-    condition = answer.request.condition
-    bare = replace(
-        answer.request,
+def _answered(sample: Sample, request: Request, generation: Generation) -> Scored:
+    prompt = request.prompt
+    return Scored(
+        sample=sample,
+        condition=request.condition,
+        generation=generation,
+        epoch=request.epoch,
+        key=request.key,
+        prompt=prompt.text,
+        prefill=prompt.prefill,
+        stops=prompt.stops,
+        notes=prompt.notes,
+        template_sha256=prompt.template_sha256,
+        model_sha256=request.model_sha256,
+    )
+
+
+def _without_opening(answer: Scored) -> Scored:
+    condition = answer.condition
+    return replace(
+        answer,
         condition=replace(condition, strategy=condition.strategy + OPENING_REMOVED),
-        prompt=replace(answer.request.prompt, prefill=""),
+        prefill="",
     )
-    return replace(answer, request=bare)
-
-
-def _gap(sample: Sample, item: Skipped) -> Answer:
-    return _unasked(sample, item.condition, error=item.reason)
-
-
-def _unasked(
-    sample: Sample, condition: Condition, *, answer: str = "", error: str | None = None
-) -> Answer:
-    """An answer that no model was asked for: a control's, or the gap of an inexpressible item."""
-    key = f"{condition}:{sample.id}"
-    request = Request(
-        key=key,
-        sample_id=sample.id,
-        condition=condition,
-        model_sha256="",
-        prompt=_NO_PROMPT,
-        sampling=Sampling(),
-    )
-    generation = Generation(
-        request_key=key,
-        text=answer,
-        answer=answer,
-        token_ids=(),
-        finish_reason="failed" if error else "eos",
-        prompt_tokens=0,
-        completion_tokens=0,
-        error=error,
-    )
-    return Answer(sample, request, generation)

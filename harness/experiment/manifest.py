@@ -39,6 +39,8 @@ def build_manifest(
     limit: int | None,
     suites: Mapping[str, str],
     notes: Sequence[str],
+    warnings: Sequence[str] = (),
+    command: str = "",
 ) -> RunManifest:
     """The manifest of a run, before it starts; the report writer scrubs paths and tokens."""
     described = json.loads(experiment.model_dump_json(by_alias=True))
@@ -62,6 +64,8 @@ def build_manifest(
             "cores": os.cpu_count(),
         },
         notes=tuple(notes),
+        warnings=tuple(warnings),
+        command=command,
     )
 
 

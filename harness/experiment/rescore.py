@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from harness import checks
-from harness.analysis import Analysis
 from harness.checks import CodeSettings
-from harness.config import Experiment, parse_experiment
-from harness.errors import ConfigError
-from harness.experiment.judging import Answer, score
-from harness.experiment.walk import load_samples, report
-from harness.records import (
-    CheckResult,
-    Condition,
-    Generation,
-    RenderedPrompt,
-    Request,
-    RunManifest,
-    Sample,
-    Sampling,
-    Scored,
-)
+from harness.datasets import load_suite, suite_name, suite_sha256
+from harness.errors import CheckError, HarnessError
+from harness.experiment.judging import score
+from harness.records import CheckResult, Sample, Scored
+from harness.reporting import Run, read_run, write_run
+from harness.strategies import load_templates
+
+CodeMode = Literal["off", "sandboxed", "unsafe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +35,25 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """A run judged again: what changed, how much was judged, and the new analysis."""
+    """A run judged again: what changed, how many verdicts are new, how many answers kept theirs.
 
+    ``stale`` says what is no longer as it was when the run was made, and ``kept`` why answers keep
+    their verdicts, each with the number of answers.
+    """
+
+    run: Run
     changed: tuple[Changed, ...]
     judged: int
-    stale: int
-    analysis: Analysis
+    kept: Mapping[str, int]
+    stale: tuple[str, ...]
 
     @property
     def summary(self) -> str:
         """One line for the terminal."""
         text = f"{self.judged} verdicts, {len(self.changed)} changed"
-        return text + (f", {self.stale} answers to changed prompts left out" if self.stale else "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A run's folder, read."""
-
-    experiment: Experiment
-    manifest: RunManifest
-    answers: tuple[Answer, ...]
-    verdicts: dict[tuple[str, str, int], list[CheckResult]]
-    stale: int
+        return text + "".join(
+            f"; {count} answers keep their verdicts: {why}" for why, count in self.kept.items()
+        )
 
 
 def rescore(
@@ -75,166 +61,159 @@ def rescore(
     *,
     jobs: int | None = None,
     plugins: Sequence[Path] = (),
+    code: CodeMode = "off",
     out: Path | None = None,
-    command: str = "",
 ) -> Rescored:
-    """Judge a run's stored answers with today's checks and suites, and write its reports again.
+    """Judge every stored answer again and write the run's folder again.
 
-    An answer to a prompt whose text has changed since is left out and counted as stale. Raises
-    ConfigError when ``run`` is not the folder of a run.
+    An answer whose question is unchanged in the suite is judged by the suite's checks as they are
+    now; any other by the checks that the folder says it was asked. No answer and no verdict is
+    lost: what cannot be judged here keeps its verdicts, and a verdict that changes leaves its old
+    value beside it. Modules of checks and permission to run code come from the caller, never from
+    the folder. Raises ConfigError when ``run`` is not the folder of a run.
     """
     checks.load_plugins(list(plugins))
-    read = _read(run)
-    scored = score(read.answers, jobs=jobs, code=CodeSettings(read.experiment.code))
-    changed = [change for row in scored for change in _changes(row, read)]
-    analysis = report(read.experiment, scored, read.manifest, out or run, command=command)
-    judged = sum(len(row.results) for row in scored)
-    return Rescored(tuple(changed), judged, read.stale, analysis)
-
-
-def rewrite(run: Path, *, out: Path | None = None, command: str = "") -> Analysis:
-    """Write a run's reports again from the verdicts on file (``harness report``)."""
-    read = _read(run)
-    health = {_place(row): row["health"] for row in _rows(run / "samples.jsonl")}
-    scored = [
-        Scored(
-            answer.sample,
-            answer.request,
-            answer.generation,
-            tuple(read.verdicts.get(_address(answer), ())),
-            health.get(_address(answer)) or {},
-        )
-        for answer in read.answers
-    ]
-    return report(read.experiment, scored, read.manifest, out or run, command=command)
-
-
-def _read(run: Path) -> _Run:
-    manifest = _manifest(run)
-    described = dict(manifest.experiment)
-    limit = described.pop("limit", None)
-    experiment = parse_experiment(described, str(run / "manifest.json"))
-    checks.load_plugins([Path(name).expanduser() for name in experiment.checks])
-    samples = {sample.id: sample for sample in load_samples(experiment, limit)[0]}
-    answers: list[Answer] = []
-    stale = 0
-    for row in _rows(run / "samples.jsonl"):
-        sample = samples.get(row["sample_id"])
-        if sample is None or not _same_question(sample, row):
-            stale += 1
-        else:
-            answers.append(_answer(sample, row))
-    return _Run(experiment, manifest, tuple(answers), _verdicts(run / "scores.csv"), stale)
-
-
-def _manifest(run: Path) -> RunManifest:
-    try:
-        data = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        known = {field.name for field in fields(RunManifest)}
-        manifest = RunManifest(**{key: value for key, value in data.items() if key in known})
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{run}: not the folder of a run ({error}); name one that holds manifest.json, "
-            "such as reports/<experiment>/<run>"
-        ) from error
-    return manifest
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); run the experiment again") from error
-
-
-def _same_question(sample: Sample, row: dict[str, Any]) -> bool:
-    asked = [[message.role, message.content] for message in sample.messages]
-    return bool(row["messages"] == asked)
-
-
-def _answer(sample: Sample, row: dict[str, Any]) -> Answer:
-    prompt = RenderedPrompt(
-        text=row["prompt"],
-        token_ids=(),
-        stops=(),
-        bos_count=0,
-        special_tokens=(),
-        template_sha256=row["template_sha256"],
-        prefill=row["prefill"],
+    read = read_run(run)
+    current, stale = _suites_now(read)
+    kept: dict[str, int] = {}
+    chosen: dict[int, Scored] = {}
+    for number, row in enumerate(read.scored):
+        sample, why = _judgeable(row, current, complete=read.format > 1)
+        if sample is not None:
+            chosen[number] = replace(row, sample=sample)
+        elif row.generation.finish_reason != "failed":
+            kept[why] = kept.get(why, 0) + 1
+    judged = dict(
+        zip(chosen, score(list(chosen.values()), jobs=jobs, code=CodeSettings(code)), strict=True)
     )
-    condition = Condition(row["stage"], row["level"], row["strategy"])
-    request = Request(
-        key=row["request_key"],
-        sample_id=sample.id,
-        condition=condition,
-        model_sha256=row["model_sha256"],
-        prompt=prompt,
-        sampling=Sampling(),
-        epoch=row["epoch"],
-    )
-    generation = Generation(
-        request_key=row["request_key"],
-        text=row["text"],
-        answer=row["answer"],
-        token_ids=(),
-        finish_reason=row["finish_reason"],
-        prompt_tokens=row["prompt_tokens"],
-        completion_tokens=row["completion_tokens"],
-        seconds=row["seconds"],
-        error=row["error"],
-    )
-    return Answer(sample, request, generation)
+    changed: list[Changed] = []
+    rows: list[Scored] = []
+    unsupported = 0
+    for number, old in enumerate(read.scored):
+        new = judged.get(number, old)
+        if number in judged:
+            new, lost = _merged(old, new)
+            unsupported += lost
+            changed += _changes(old, new)
+        rows.append(new)
+    if unsupported:
+        kept["a check that cannot judge here (code_passes without --code, say)"] = unsupported
+    stale = (*stale, *_templates_now(read))
+    run_now = replace(read, folder=out or read.folder, scored=tuple(rows))
+    write_run(run_now, stale=stale)
+    count = sum(len(judged[number].results) for number in judged)
+    return Rescored(run_now, tuple(changed), count, kept, stale)
 
 
-def _address(answer: Answer) -> tuple[str, str, int]:
-    return (answer.sample.id, str(answer.request.condition), answer.request.epoch)
+def rewrite(run: Path, *, out: Path | None = None) -> tuple[Run, tuple[str, ...]]:
+    """Write a run's reports again from the verdicts on file, and what is stale about them."""
+    read = read_run(run)
+    stale = (*_suites_now(read)[1], *_templates_now(read))
+    again = replace(read, folder=out or read.folder)
+    write_run(again, stale=stale)
+    return again, stale
 
 
-def _place(row: dict[str, Any]) -> tuple[str, str, int]:
-    condition = Condition(row["stage"], row["level"], row["strategy"])
-    return (row["sample_id"], str(condition), int(row["epoch"]))
+Questions = Mapping[tuple[str, str], Sample]
+"""The samples of today's suites by suite and id."""
 
 
-def _verdicts(path: Path) -> dict[tuple[str, str, int], list[CheckResult]]:
-    found: dict[tuple[str, str, int], list[CheckResult]] = {}
-    truth = {"True": True, "False": False}
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            result = CheckResult(
-                request_key="",
-                index=int(row["check_index"]),
-                check_id=row["check_id"],
-                version=int(row["version"]),
-                strict=truth.get(row["strict"]),
-                loose=truth.get(row["loose"]),
-                reason=row["reason"],
+def _suites_now(run: Run) -> tuple[Questions, tuple[str, ...]]:
+    """Today's samples of the run's suites, and which suites are not what they were."""
+    samples: dict[tuple[str, str], Sample] = {}
+    stale: list[str] = []
+    for source in run.experiment.suites:
+        name = suite_name(source)
+        before = run.manifest.suites.get(name)
+        try:
+            loaded = load_suite(source, validate=checks.validate)
+            now = suite_sha256(source)
+        except HarnessError as error:
+            stale.append(f"the suite {name} cannot be read any more ({error}): not compared")
+            continue
+        samples |= {(sample.suite, sample.id): sample for sample in loaded}
+        if before and before != now:
+            stale.append(
+                f"the suite {name} has changed since this run (sha256 {before[:16]}, now "
+                f"{now[:16]}): answers to changed prompts stand as they were judged"
             )
-            found.setdefault(_place(row), []).append(result)
-    return found
+    return samples, tuple(stale)
 
 
-def _changes(row: Scored, read: _Run) -> list[Changed]:
-    address = (row.sample.id, str(row.request.condition), row.request.epoch)
-    before = {result.index: result for result in read.verdicts.get(address, ())}
-    changes = []
-    for result in row.results:
-        old = before.get(result.index)
-        if old and (old.check_id, old.strict, old.loose) != (
+def _templates_now(run: Run) -> tuple[str, ...]:
+    """Which strategies' templates are not what the run was made with."""
+    try:
+        today = load_templates([Path(folder) for folder in run.experiment.templates])
+    except HarnessError as error:
+        return (f"the run's templates cannot be read any more ({error}): not compared",)
+    changed = [
+        name
+        for name, digest in sorted(run.manifest.templates.items())
+        if name not in today or today[name].sha256 != digest
+    ]
+    if not changed:
+        return ()
+    return (
+        f"templates changed since this run: {', '.join(changed)}; its answers are those of the "
+        "old ones, run the experiment again for the new",
+    )
+
+
+def _judgeable(row: Scored, current: Questions, *, complete: bool) -> tuple[Sample | None, str]:
+    """What the answer can be judged by here, or why it keeps its verdicts."""
+    if row.generation.finish_reason == "failed":
+        return None, ""
+    now = current.get((row.sample.suite, row.sample.id))
+    if now is not None and now.messages == row.sample.messages:
+        sample = now
+    elif complete:
+        sample = row.sample
+    else:
+        return None, "their prompt has changed, and this old folder does not hold their checks"
+    try:
+        for spec in sample.checks:
+            checks.validate(spec)
+    except CheckError as error:
+        return None, f"{error}; give the module of your own checks with --checks"
+    return sample, ""
+
+
+def _merged(old: Scored, new: Scored) -> tuple[Scored, int]:
+    """The new verdicts, but an old one where the new cannot tell; how many of those."""
+    before = {result.index: result for result in old.results}
+    results: list[CheckResult] = []
+    replaced: list[CheckResult] = []
+    lost = 0
+    for result in new.results:
+        known = before.get(result.index)
+        same_check = known is not None and known.check_id == result.check_id
+        if known is not None and same_check and result.strict is None and known.strict is not None:
+            results.append(known)
+            lost += 1
+            continue
+        if known is not None and (known.check_id, known.strict, known.loose) != (
             result.check_id,
             result.strict,
             result.loose,
         ):
-            changes.append(
-                Changed(
-                    sample_id=row.sample.id,
-                    condition=str(row.request.condition),
-                    check_id=result.check_id,
-                    old_version=old.version,
-                    new_version=result.version,
-                    old_strict=old.strict,
-                    new_strict=result.strict,
-                    reason=result.reason,
-                )
-            )
-    return changes
+            replaced.append(known)
+        results.append(result)
+    return replace(new, results=tuple(results), earlier=(*replaced, *old.earlier)), lost
+
+
+def _changes(old: Scored, new: Scored) -> list[Changed]:
+    now = {result.index: result for result in new.results}
+    return [
+        Changed(
+            sample_id=new.sample.id,
+            condition=str(new.condition),
+            check_id=now[known.index].check_id,
+            old_version=known.version,
+            new_version=now[known.index].version,
+            old_strict=known.strict,
+            new_strict=now[known.index].strict,
+            reason=now[known.index].reason,
+        )
+        for known in new.earlier[: len(new.earlier) - len(old.earlier)]
+        if known.index in now
+    ]

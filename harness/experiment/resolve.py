@@ -131,27 +131,30 @@ def _chat_template(stage: Stage, base_dir: Path) -> str | None:
     return read_text(_found(stage.chat_template, base_dir), TemplateError)
 
 
-NOT_A_PAIR = "not stages of one model: "
-"""How a note begins that says why two compared files have nothing to compare."""
+def pair_notes(
+    experiment: Experiment, stage_models: tuple[StageModel, ...]
+) -> tuple[list[str], list[str]]:
+    """What differs between the compared stages at each level, and what that invalidates.
 
-
-def pair_notes(experiment: Experiment, stage_models: tuple[StageModel, ...]) -> list[str]:
-    """What differs between the compared stages at each level, and what that invalidates."""
+    Notes first, then warnings: what leaves the two files with nothing to compare.
+    """
     pair = experiment.recovery_pair()
-    if pair is None:
-        return []
-    by_cell = {(item.stage, item.level): item.model for item in stage_models}
     notes: list[str] = []
+    warnings: list[str] = []
+    if pair is None:
+        return notes, warnings
+    by_cell = {(item.stage, item.level): item.model for item in stage_models}
     for level in experiment.level_names:
         base, instruct = (by_cell.get((stage, level)) for stage in pair)
         if base is None or instruct is None:
             continue
         for difference in models.compare_pair(base, instruct):
-            note = (
-                f"{NOT_A_PAIR if difference.fatal else ''}{difference.field}: "
-                f"{difference.a} ({pair[0]}), {difference.b} ({pair[1]}); "
-                f"{difference.invalidates}"
+            differ = (
+                f"{difference.field} differs: {difference.a} ({pair[0]}), "
+                f"{difference.b} ({pair[1]}); {difference.invalidates}"
             )
-            if note not in notes:
-                notes.append(note)
-    return notes
+            if difference.fatal:
+                warnings.append(f"{pair[0]} and {pair[1]} are not stages of one model: {differ}")
+            else:
+                notes.append(differ)
+    return list(dict.fromkeys(notes)), list(dict.fromkeys(warnings))

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from harness import checks, models, native
-from harness.analysis import Analysis, analyse
 from harness.checks import CodeSettings
 from harness.config import Experiment
 from harness.datasets import load_suite, suite_sha256
@@ -21,7 +20,6 @@ from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
 from harness.experiment.resolve import (
-    NOT_A_PAIR,
     StageModel,
     pair_notes,
     resolve_models,
@@ -33,11 +31,10 @@ from harness.records import (
     EngineSettings,
     Generation,
     Request,
-    RunManifest,
     Sample,
     Scored,
 )
-from harness.reporting import write_reports
+from harness.reporting import Run, writable, write_run
 from harness.store import Store, default_store
 
 OpenEngine = Callable[[Path, str, EngineSettings, Sequence[str]], AbstractContextManager[Generator]]
@@ -74,17 +71,15 @@ class Prepared:
     experiment: Experiment
     plan: Plan
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     suites: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run leaves behind."""
+    """What a run leaves behind: its folder's content, how many answers are new, which failed."""
 
-    folder: Path
-    analysis: Analysis
-    scored: tuple[Scored, ...]
-    manifest: RunManifest
+    run: Run
     generated: int
     failed: tuple[Generation, ...]
 
@@ -101,6 +96,8 @@ def run(
     Raises HarnessError; what was finished before is stored, and the same call goes on from there.
     """
     watcher = watcher or Watcher()
+    folder = options.out or new_run_folder(experiment.name)
+    writable(folder)
     layers: dict[Cell, int] = {}
     while True:
         prepared = prepare(experiment, options, watcher=watcher, layers=layers)
@@ -121,11 +118,13 @@ def run(
         limit=options.limit,
         suites=prepared.suites,
         notes=[*prepared.notes, *answered.notes],
+        warnings=prepared.warnings,
+        command=options.command,
     )
     watcher.say("writing the reports")
-    folder = options.out or new_run_folder(prepared.experiment.name)
-    analysis = report(prepared.experiment, scored, manifest, folder, command=options.command)
-    return RunResult(folder, analysis, tuple(scored), manifest, answered.generated, answered.failed)
+    finished = Run(folder, manifest, tuple(scored))
+    write_run(finished)
+    return RunResult(finished, answered.generated, answered.failed)
 
 
 def prepare(
@@ -150,8 +149,10 @@ def prepare(
     settings, fit_notes = engine_settings(experiment, stage_models, layers or {})
     watcher.say("tokenizing the prompts")
     planned = plan(experiment, stage_models, samples, settings)
-    notes = [*pair_notes(experiment, stage_models), *fit_notes]
-    return Prepared(experiment, planned, tuple(notes), suites)
+    notes, warnings = pair_notes(experiment, stage_models)
+    if experiment.warning:
+        warnings = [experiment.warning, *warnings]
+    return Prepared(experiment, planned, (*notes, *fit_notes), tuple(warnings), suites)
 
 
 def load_samples(
@@ -314,43 +315,6 @@ def score_all(
     """Every planned answer, every gap and every control responder, judged."""
     answers = collect(planned, generations) + control_answers(experiment, planned.samples)
     return score(answers, jobs=jobs, code=CodeSettings(experiment.code))
-
-
-def report(
-    experiment: Experiment,
-    scored: Sequence[Scored],
-    manifest: RunManifest,
-    folder: Path,
-    *,
-    command: str,
-) -> Analysis:
-    """Analyse judged answers and write the run's folder."""
-    levels = experiment.level_names
-    analysis = analyse(
-        scored,
-        recovery=experiment.recovery_pair(),
-        contrasts=experiment.declared_contrasts(),
-        reference_level=levels[0],
-        seed=experiment.seed,
-        bits_per_weight={
-            (cell.partition("/")[0], cell.partition("/")[2]): float(model["bits_per_weight"])
-            for cell, model in manifest.models.items()
-        },
-        levels=levels,
-    )
-    warnings = [experiment.warning] if experiment.warning else []
-    warnings += [note for note in manifest.notes if note.startswith(NOT_A_PAIR)]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_reports(
-        analysis,
-        scored,
-        manifest,
-        folder,
-        description=experiment.description,
-        warnings=warnings,
-        command=command,
-    )
-    return analysis
 
 
 def new_run_folder(name: str) -> Path:

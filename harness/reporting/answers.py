@@ -48,9 +48,9 @@ def _answered_by_all(
     """Items with a first-epoch answer and a verdict from each arm, by suite and id."""
     found: dict[str, dict[Condition, Scored]] = {}
     for row in scored:
-        condition = row.request.condition
-        wanted = condition in arms and row.request.epoch == 0 and row.sample.kind in kinds
-        answered = row.generation.finish_reason != "failed" and _verdict(row) is not None
+        condition = row.condition
+        wanted = condition in arms and row.epoch == 0 and row.sample.kind in kinds
+        answered = row.passed is not None
         if wanted and answered:
             found.setdefault(f"{row.sample.suite}\n{row.sample.id}", {})[condition] = row
     return {
@@ -68,7 +68,7 @@ def _pick(
     taken: set[str] = set()
     for pattern, why in _WANTED:
         for name in order:
-            if len(picks) < SHOWN and tuple(map(_verdict, items[name])) == pattern:
+            if len(picks) < SHOWN and tuple(row.passed for row in items[name]) == pattern:
                 picks.append((why, items[name]))
                 taken.add(name)
                 break
@@ -112,8 +112,3 @@ def _short(text: str, longest: int = _LONGEST) -> str:
     if len(text) <= longest:
         return text
     return f"{text[:longest]}… ({size(len(text) - longest, 'more character')} in samples.jsonl)"
-
-
-def _verdict(row: Scored) -> bool | None:
-    supported = [bool(r.strict) for r in row.results if r.strict is not None]
-    return all(supported) if supported else None

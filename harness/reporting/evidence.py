@@ -55,8 +55,8 @@ def how_answers_end(analysis: Analysis) -> str:
 
 _VIEWS = {
     "stop-trimmed (the score)": None,
-    "first turn only": "strict_first_turn",
-    "untrimmed": "strict_untrimmed",
+    "first turn only": "first_turn",
+    "untrimmed": "untrimmed",
 }
 _HEALTH = {
     "run_on": ("another speaker's turn anywhere in what was generated", True),
@@ -79,9 +79,7 @@ def text_health(analysis: Analysis) -> str:
     arms = [item for item in _at_reference(analysis) if item.health]
     present = {key for item in arms for key in item.health}
     keys = [key for key in _HEALTH if key in present]
-    # Shown elsewhere: how answers end, and the scores of the other views.
-    told = {*keys, *filter(None, _VIEWS.values())}
-    keys += sorted(key for key in present - told if not key.startswith("finish_"))
+    keys += sorted(key for key in present - set(keys) if not key.startswith("finish_"))
     if not keys:
         return ""
     # One row per figure: there are more figures than arms, and names are long.
@@ -98,12 +96,12 @@ def text_health(analysis: Analysis) -> str:
 
 def _views(arms: Sequence[ConditionSummary]) -> str:
     """Prompt-level strict accuracy had another view of the same text been judged."""
-    if not any(key in item.health for item in arms for key in _VIEWS.values() if key):
+    if not any(item.views for item in arms):
         return ""
     rows = []
     for label, key in _VIEWS.items():
         values = [
-            item.overall.prompt_strict.value if key is None else item.health.get(key)
+            item.overall.prompt_strict.value if key is None else item.views.get(key)
             for item in arms
         ]
         rows.append([label, *(numbers.percent(value) for value in values)])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.analysis import Analysis, ConditionSummary
+from harness.atomic import write_bytes
 from harness.records import Estimate
 from harness.sanitize import for_terminal
 
@@ -235,8 +237,9 @@ class _figure:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if kind is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                drawn = io.BytesIO()
                 # Without this the version of matplotlib is written into the file.
-                self.figure.savefig(self.path, format="png", metadata={"Software": None})
+                self.figure.savefig(drawn, format="png", metadata={"Software": None})
+                write_bytes(self.path, drawn.getvalue())
         finally:
             self.context.__exit__(None, None, None)

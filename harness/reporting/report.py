@@ -63,7 +63,7 @@ def report_text(
     return (
         paragraphs(
             f"# {for_markdown(name)}",
-            for_markdown(description),
+            for_markdown(scrub_text(description)),
             *(f"> **Warning.** {for_markdown(scrub_text(text))}" for text in warnings),
             *body,
         )

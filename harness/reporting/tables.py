@@ -1,15 +1,15 @@
-"""The files a program reads: samples.jsonl and the CSV tables."""
+"""The tables of a run: rows, columns and their types, for CSV files and data frames."""
 
 from __future__ import annotations
 
 import csv
-import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.analysis import Analysis, ConditionSummary
+from harness.atomic import writing
 from harness.records import Comparison, Estimate, Scored
 from harness.reporting.numbers import cell
 from harness.reporting.scrub import scrub_text
@@ -17,6 +17,9 @@ from harness.sanitize import for_csv, for_terminal
 from harness.stats.recovery import Recovery
 
 Row = dict[str, Any]
+
+CELL = 32_767
+"""Characters of the longest cell that spreadsheets take."""
 
 
 def ordered(scored: Sequence[Scored]) -> list[Scored]:
@@ -26,76 +29,83 @@ def ordered(scored: Sequence[Scored]) -> list[Scored]:
         key=lambda row: (
             row.sample.suite,
             row.sample.id,
-            row.request.condition,
-            row.request.epoch,
-            row.request.key,
+            row.condition,
+            row.epoch,
+            row.key,
         ),
     )
 
 
-def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
-    """One JSON object per line, ASCII only: no control character or surrogate leaves unescaped."""
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n")
-
-
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """A CSV with LF endings whose cells neither a spreadsheet nor a terminal will run."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with writing(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([for_csv(for_terminal(cell(row[name]))) for name in columns])
+            writer.writerow([_cut(for_csv(for_terminal(cell(row[name])))) for name in columns])
 
 
-def sample_rows(scored: Sequence[Scored]) -> Iterator[Row]:
-    """One row per generation, with its verdicts."""
+def _cut(text: str) -> str:
+    """A cell no longer than a spreadsheet takes, saying how much is missing."""
+    if len(text) <= CELL:
+        return text
+    return f"{text[: CELL - 60]}… ({len(text) - CELL + 60} more characters in samples.jsonl)"
+
+
+SAMPLE_COLUMNS = [
+    "sample_id",
+    "suite",
+    "kind",
+    "category",
+    "stage",
+    "level",
+    "strategy",
+    "epoch",
+    "prompt",
+    "prefill",
+    "text",
+    "answer",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "seconds",
+    "prompt_level_strict",
+    "prompt_level_loose",
+    "first_turn_strict",
+    "untrimmed_strict",
+    "request_key",
+    "error",
+]
+
+
+def answer_rows(scored: Sequence[Scored]) -> Iterator[Row]:
+    """One row per answer, without its verdicts' details."""
     for row in ordered(scored):
-        request, generation = row.request, row.generation
-        failed = generation.finish_reason == "failed"
-        judged = [] if failed else [r for r in row.results if r.strict is not None]
+        generation = row.generation
+        loose = [result.loose for result in row.results if result.loose is not None]
         yield {
             "sample_id": row.sample.id,
             "suite": row.sample.suite,
             "kind": row.sample.kind,
             "category": row.sample.category,
-            "stage": request.condition.stage,
-            "level": request.condition.level,
-            "strategy": request.condition.strategy,
-            "epoch": request.epoch,
-            "messages": [[turn.role, turn.content] for turn in row.sample.messages],
-            "prompt": request.prompt.text,
-            "prefill": request.prompt.prefill,
+            "stage": row.condition.stage,
+            "level": row.condition.level,
+            "strategy": row.condition.strategy,
+            "epoch": row.epoch,
+            "prompt": row.prompt,
+            "prefill": row.prefill,
             "text": generation.text,
             "answer": generation.answer,
             "finish_reason": generation.finish_reason,
             "prompt_tokens": generation.prompt_tokens,
             "completion_tokens": generation.completion_tokens,
-            "seconds": generation.seconds,  # unrounded: rates are computed from it again
-            "prompt_level_strict": all(r.strict for r in judged) if judged else None,
-            "prompt_level_loose": all(r.loose for r in judged) if judged else None,
-            "checks": [
-                {
-                    "id": r.check_id,
-                    "version": r.version,
-                    "strict": r.strict,
-                    "loose": r.loose,
-                    "reason": r.reason,
-                }
-                for r in row.results
-            ],
-            "health": {
-                key: round(value, 6)
-                for key, value in sorted(row.health.items())
-                if math.isfinite(value)  # JSON has no NaN
-            },
-            "stops": list(request.prompt.stops),
-            "notes": list(request.prompt.notes),
-            "template_sha256": request.prompt.template_sha256,
-            "model_sha256": request.model_sha256,
-            "request_key": request.key,
-            "error": None if generation.error is None else scrub_text(generation.error),
+            "seconds": generation.seconds,
+            "prompt_level_strict": row.passed,
+            "prompt_level_loose": None if row.passed is None else all(loose),
+            "first_turn_strict": row.views.first_turn,
+            "untrimmed_strict": row.views.untrimmed,
+            "request_key": row.key,
+            "error": generation.error,
         }
 
 
@@ -118,13 +128,13 @@ SCORE_COLUMNS = [
 def score_rows(scored: Sequence[Scored]) -> Iterator[Row]:
     """One row per sample × condition × check; verdicts are True, False, or empty where missing."""
     for row in ordered(scored):
-        condition = row.request.condition
+        condition = row.condition
         about = {
             "sample_id": row.sample.id,
             "stage": condition.stage,
             "level": condition.level,
             "strategy": condition.strategy,
-            "epoch": row.request.epoch,
+            "epoch": row.epoch,
             "category": row.sample.category,
         }
         if row.generation.finish_reason == "failed":
@@ -345,3 +355,51 @@ def _recovery_row(item: Recovery) -> Row:
     for name, estimate in (("gap", item.gap), ("gain", item.gain), ("rest", item.rest)):
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A kind of rows: its columns in order, what makes them, and its CSV file (if it has one)."""
+
+    columns: Sequence[str]
+    rows: Callable[[Analysis, Sequence[Scored]], Iterable[Row]]
+    file: str | None = None
+
+    @staticmethod
+    def dtype(column: str) -> str:
+        """The pandas type of a column: what is not counted, judged or text is a number."""
+        if column in _WHOLE or column.startswith("n_") or column == "n":
+            return "Int64"
+        if column in _JUDGED:
+            return "boolean"
+        return "str" if column in _TEXT else "float64"
+
+
+_WHOLE = {"epoch", "check_index", "version", "prompt_tokens", "completion_tokens"} | {
+    "wins",
+    "losses",
+    "ties",
+}
+_JUDGED = {"strict", "loose", "prompt_level_strict", "prompt_level_loose"} | {
+    "first_turn_strict",
+    "untrimmed_strict",
+}
+_TEXT = {
+    *("sample_id", "suite", "kind", "category", "stage", "level", "strategy", "check_id"),
+    *("prompt", "prefill", "text", "answer", "finish_reason", "request_key", "error", "reason"),
+    *("family", "adjustment", "contrast", "a", "b", "method", "wrapper", "control", "instruct"),
+    "note",
+}
+
+TABLES = {
+    "samples": Table(SAMPLE_COLUMNS, lambda _, scored: answer_rows(scored)),
+    "scores": Table(SCORE_COLUMNS, lambda _, scored: score_rows(scored), "scores.csv"),
+    "summary": Table(SUMMARY_COLUMNS, lambda analysis, _: summary_rows(analysis), "summary.csv"),
+    "comparisons": Table(
+        COMPARISON_COLUMNS, lambda analysis, _: comparison_rows(analysis), "comparisons.csv"
+    ),
+    "recovery": Table(
+        RECOVERY_COLUMNS, lambda analysis, _: recovery_rows(analysis), "recovery.csv"
+    ),
+}
+"""Every table by name; ``docs/reports.md`` describes the columns."""

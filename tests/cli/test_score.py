@@ -122,9 +122,9 @@ def test_score_wants_a_run_or_answers(capsys: pytest.CaptureFixture[str], tmp_pa
     code, _, errors = run(capsys, "score")
     assert code == 2
     assert "give either the folder of a run, or --responses" in errors
-    code, _, errors = run(capsys, "score", tmp_path, "--code")
+    code, _, errors = run(capsys, "score", tmp_path, "--suite", "starter")
     assert code == 2
-    assert "go with --responses" in errors
+    assert "goes with --responses" in errors
 
 
 PLUGIN = '''

@@ -115,10 +115,10 @@ def test_a_run_asks_each_prompt_once_and_judges_the_stop_trimmed_answer(
     result = run(experiment(folder), options(tmp_path), open_engine=engines)
     assert result.generated == len(engines.asked) == 9
     # raw has no stop string, so its answer holds the comma that qa's stops before.
-    assert strict(result.folder, "comma", "raw") == ["False"]
-    assert strict(result.folder, "comma", "qa") == ["True"]
-    assert strict(result.folder, "one", "qa") == ["True"]
-    assert strict(result.folder, "two", "qa") == ["False"]
+    assert strict(result.run.folder, "comma", "raw") == ["False"]
+    assert strict(result.run.folder, "comma", "qa") == ["True"]
+    assert strict(result.run.folder, "one", "qa") == ["True"]
+    assert strict(result.run.folder, "two", "qa") == ["False"]
     again = run(experiment(folder), options(tmp_path), open_engine=engines)
     assert again.generated == 0
     assert len(engines.opened) == 2, "the second run opens no engine"
@@ -127,7 +127,7 @@ def test_a_run_asks_each_prompt_once_and_judges_the_stop_trimmed_answer(
 def test_a_failed_request_is_missing_visibly_and_tried_again(folder: Path, tmp_path: Path) -> None:
     result = run(experiment(folder), options(tmp_path), open_engine=Engines(fails="one"))
     assert [generation.error for generation in result.failed] == ["killed"] * 3
-    rows = table(result.folder / "summary.csv")
+    rows = table(result.run.folder / "summary.csv")
     missing = {row["n_missing"] for row in rows if row["stage"] != "control"}
     assert missing == {"1"}
     engines = Engines()
@@ -140,8 +140,8 @@ def test_an_opening_is_judged_with_and_without(folder: Path, tmp_path: Path) -> 
     entry = {"id": "qa", "as": "opened", "prefill": "In Italy, or else:"}
     arms = {"base": ["raw", entry], "instruct": ["native"]}
     result = run(experiment(folder, strategies=arms), options(tmp_path), open_engine=Engines())
-    assert strict(result.folder, "two", "opened") == ["True"]
-    assert strict(result.folder, "two", "opened" + OPENING_REMOVED) == ["False"]
+    assert strict(result.run.folder, "two", "opened") == ["True"]
+    assert strict(result.run.folder, "two", "opened" + OPENING_REMOVED) == ["False"]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at loading", "at the first request"])

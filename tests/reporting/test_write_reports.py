@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 
 from harness.analysis import analyse
-from harness.records import Condition, Scored
-from harness.reporting import summary_table, write_reports
-from tests.scored import BITS, manifest, passes, row, run, sample
+from harness.records import Condition, RunManifest, Scored
+from harness.reporting import Run, summary_table, write_run
+from tests.scored import EXPERIMENT, manifest, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
 QA = Condition("base", "F16", "qa")
@@ -23,24 +24,12 @@ HOSTILE = '=cmd|"/C calc"!A0 \x1b[31mred\x1b[0m\n```\n<script>alert(1)</script>\
 
 
 def written(scored: Sequence[Scored], folder: Path, **more: Any) -> Path:
-    given = {
-        "recovery": ("base", "dpo"),
-        "contrasts": [("native helps", RAW, NATIVE)],
-        "reference_level": "F16",
-        "seed": 0,
-        "bits_per_weight": BITS,
-        "levels": ("F16", "Q2_K"),
-    }
-    texts = {
-        "description": "Tiny against itself.",
-        "warnings": ["Two families are compared."],
-        "command": "harness run tiny --limit 20",
-    }
-    about = {key: more.pop(key) for key in list(more) if key in {*texts, "manifest"}}
-    record = about.pop("manifest", manifest())
-    write_reports(
-        analyse(scored, **{**given, **more}), scored, record, folder, **{**texts, **about}
-    )
+    """The folder of a run of these rows; more: fields of the manifest, or of its experiment."""
+    known = {field.name for field in dataclasses.fields(RunManifest)}
+    own = {key: value for key, value in more.items() if key in known}
+    asked = {key: value for key, value in more.items() if key not in known}
+    record = manifest(**{"experiment": {**EXPERIMENT, **asked}, **own})
+    write_run(Run(folder, record, tuple(scored)))
     return folder
 
 
@@ -179,11 +168,6 @@ def test_unsupported_verdicts_are_empty_and_counted(tmp_path: Path) -> None:
 
 def test_no_home_folder_and_no_token_reaches_a_file(tmp_path: Path) -> None:
     secret, home = "hf_" + "Zz9" * 10, str(Path.home())
-    record = manifest(
-        experiment={"name": "tiny", "hf_token": secret, "path": f"{home}/x.yaml"},
-        notes=(f"read {home}/notes with {secret}",),
-        system={"machine": f"{home}/bin"},
-    )
     rows = [passes(sample("one"), RAW, True), passes(sample("two"), RAW, None)]
     crashed = row(
         sample("three"), RAW, (), finish="failed", error=f"/home/eve/llama.cpp:1 {secret}"
@@ -191,7 +175,10 @@ def test_no_home_folder_and_no_token_reaches_a_file(tmp_path: Path) -> None:
     written(
         [*rows, crashed],
         tmp_path,
-        manifest=record,
+        description=f"{secret} in {home}/x.yaml",
+        engine={"hf_token": secret},
+        notes=(f"read {home}/notes with {secret}",),
+        system={"machine": f"{home}/bin"},
         command=f"HF_TOKEN={secret} harness run {home}/x.yaml",
         warnings=[f"see {home}/x"],
     )
@@ -215,7 +202,17 @@ def test_tiny_runs_are_reported_without_complaint(n: int, tmp_path: Path) -> Non
 
 
 def test_a_run_without_a_pair_is_reported(tmp_path: Path) -> None:
-    report = (written(run(10), tmp_path, recovery=None) / "report.md").read_text("utf-8")
+    report = (
+        written(
+            run(10),
+            tmp_path,
+            stages={"solo": "x.gguf"},
+            strategies=None,
+            recovery=None,
+            contrasts=[],
+        )
+        / "report.md"
+    ).read_text("utf-8")
     assert "has no recovered share" in report
     assert "## Every condition" in report
 
@@ -230,8 +227,8 @@ def test_a_share_that_is_not_estimable_says_why_in_the_first_lines(tmp_path: Pat
 
 
 def test_the_report_prints_the_engine_mode(tmp_path: Path) -> None:
-    fast = manifest(engine={"settings": {"base/F16": {"mode": "fast", "width": 8}}})
-    report = (written(run(6), tmp_path, manifest=fast) / "report.md").read_text("utf-8")
+    fast = {"settings": {"base/F16": {"mode": "fast", "width": 8}}}
+    report = (written(run(6), tmp_path, engine=fast) / "report.md").read_text("utf-8")
     assert "Engine: **fast mode**" in report and "width 8" in report
 
 
