@@ -40,6 +40,40 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+MADE_FOLDERS = ("digests", "quantized")
+"""The folders that the harness makes inside its cache."""
+
+_TAG = "CACHEDIR.TAG"
+_MARK = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# Made by gguf-pair-harness; `harness cache clean --files` removes this folder.\n"
+    "# The first line is a convention of backup programs: https://bford.info/cachedir/\n"
+)
+
+
+def made_folder(name: str) -> Path:
+    """The cache's folder of that name, made and marked as the harness's own when it is missing.
+
+    A folder that was there before, without the mark, is used and never marked: it is somebody
+    else's to remove.
+    """
+    folder = cache_dir() / name
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _TAG).write_text(_MARK, encoding="utf-8")
+    return folder
+
+
+def is_made(folder: Path) -> bool:
+    """Whether the harness made this folder: its name, no link, and the mark inside."""
+    tag = folder / _TAG
+    try:
+        ours = folder.name in MADE_FOLDERS and not folder.is_symlink() and folder.is_dir()
+        return ours and not tag.is_symlink() and tag.read_text(encoding="utf-8") == _MARK
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def cache_dir() -> Path:
     """Where answers and made files are kept: $HARNESS_CACHE, else the platform's cache folder."""
     if chosen := os.environ.get("HARNESS_CACHE"):

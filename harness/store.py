@@ -1,16 +1,19 @@
 """Answers that were generated once are never generated again: one SQLite file, WAL mode.
 
 Rows are keyed by :func:`harness.records.request_key`, which covers everything that could change
-the answer, so a row is never updated, only added or cleaned away. Every answer is its own
-transaction: a killed process loses only what was in flight. Migrations are append-only; a file
-written by a newer harness is refused rather than guessed at.
+the answer, so a row is never updated, only added or cleaned away. Each carries a digest of what it
+holds: a row that a disk has changed is removed when it is looked up, and asked again. Every answer
+is its own transaction: a killed process loses only what was in flight. Migrations are append-only;
+a file written by a newer harness is refused rather than guessed at.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +42,23 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX answers_by_model ON answers (model_sha256);
     """,
+    """
+    ALTER TABLE answers ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+    UPDATE answers SET digest = row_digest(
+        key, text, answer, token_ids, finish_reason, prompt_tokens, completion_tokens, seconds
+    );
+    CREATE TABLE uses (model_sha256 TEXT PRIMARY KEY, used REAL NOT NULL) WITHOUT ROWID;
+    """,
 )
 _BATCH = 500  # SQLite's historical limit on variables in one statement is 999
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What the store holds of one model file: answers, and when the last was added (seconds)."""
+    """What the store holds of one model file; ``last_used``: when answers were last added or found.
+
+    Seconds since 1970.
+    """
 
     model_sha256: str
     answers: int
@@ -59,22 +72,24 @@ def default_store() -> Path:
 
 
 class Store:
-    """Stored answers by request key. A context manager; StoreError when the file is unusable."""
+    """Stored answers by request key. A context manager; StoreError when the file is unusable.
+
+    ``damaged`` counts the answers that were found changed on the disk, and removed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        self.damaged = 0
+        with self._translated("opened"):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit: each answer is durable against a kill the moment add() returns.
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            # A text that is no UTF-8 any more is damage, found by its digest, not an error.
+            self._db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+            self._db.create_function("row_digest", 8, _digest_of_row, deterministic=True)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"{path}: the answer store cannot be opened ({error}); move the file away or "
-                "point HARNESS_CACHE at another folder"
-            ) from error
 
     def __enter__(self) -> Store:
         return self
@@ -92,20 +107,42 @@ class Store:
         self._db.close()
 
     def find(self, keys: Iterable[str]) -> dict[str, Generation]:
-        """The stored generations among ``keys``."""
+        """The stored generations among ``keys``; damaged ones are removed, as if never stored."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Generation] = {}
+        models: set[str] = set()
+        spoiled: list[str] = []
         with self._translated("read"):
             for start in range(0, len(wanted), _BATCH):
                 part = wanted[start : start + _BATCH]
                 marks = ",".join("?" * len(part))
                 rows = self._db.execute(
                     "SELECT key, text, answer, token_ids, finish_reason, prompt_tokens, "
-                    f"completion_tokens, seconds FROM answers WHERE key IN ({marks})",
+                    f"completion_tokens, seconds, digest, model_sha256 FROM answers "
+                    f"WHERE key IN ({marks})",
                     part,
                 )
-                found.update((row[0], _generation(row)) for row in rows)
+                for *row, digest, model in rows:
+                    if _digest_of_row(*row) != digest:
+                        spoiled.append(row[0])
+                        continue
+                    found[row[0]] = _generation(tuple(row))
+                    models.add(model)
+            self._forget(spoiled)
+            self._note_use(models)
         return found
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        self.damaged += len(keys)
+        for key in keys:
+            self._db.execute("DELETE FROM answers WHERE key = ?", (key,))
+
+    def _note_use(self, models: Iterable[str]) -> None:
+        with contextlib.suppress(sqlite3.OperationalError):  # a store that is only there to read
+            self._db.executemany(
+                "INSERT OR REPLACE INTO uses VALUES (?, ?)",
+                [(model, time.time()) for model in sorted(models)],
+            )
 
     def add(self, request: Request, generation: Generation, *, replace: bool = False) -> None:
         """Store one answer; a failed one is not an answer and is left to be tried again.
@@ -115,21 +152,25 @@ class Store:
         if generation.finish_reason == "failed":
             return
         verb = "REPLACE" if replace else "IGNORE"
+        held = (
+            _storable(generation.text),
+            _storable(generation.answer),
+            np.asarray(generation.token_ids, dtype="<i4").tobytes(),
+            generation.finish_reason,
+            generation.prompt_tokens,
+            generation.completion_tokens,
+            float(generation.seconds),
+        )
         with self._translated("written"):
             self._db.execute(
-                f"INSERT OR {verb} INTO answers VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                f"INSERT OR {verb} INTO answers VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     request.key,
                     request.model_sha256,
                     request.sample_id,
-                    _storable(generation.text),
-                    _storable(generation.answer),
-                    np.asarray(generation.token_ids, dtype="<i4").tobytes(),
-                    generation.finish_reason,
-                    generation.prompt_tokens,
-                    generation.completion_tokens,
-                    generation.seconds,
+                    *held,
                     time.time(),
+                    _digest_of_row(request.key, *held),
                 ),
             )
 
@@ -138,7 +179,8 @@ class Store:
         with self._translated("read"):
             rows = self._db.execute(
                 "SELECT model_sha256, count(*), sum(length(text) + length(token_ids)), "
-                "max(created) FROM answers GROUP BY model_sha256 ORDER BY max(created) DESC"
+                "max(max(created), coalesce(used, 0)) AS last FROM answers LEFT JOIN uses "
+                "USING (model_sha256) GROUP BY model_sha256 ORDER BY last DESC"
             ).fetchall()
         return [ModelUsage(*row) for row in rows]
 
@@ -171,7 +213,8 @@ class Store:
             (current,) = self._db.execute("PRAGMA user_version").fetchone()
             if current == number:
                 for statement in _MIGRATIONS[number].split(";"):
-                    self._db.execute(statement)
+                    if statement.strip():
+                        self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {number + 1}")
             self._db.execute("COMMIT")
 
@@ -179,11 +222,48 @@ class Store:
     def _translated(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
+            why, advice = _meaning(str(error))
             raise StoreError(
-                f"{self.path}: the answer store could not be {verb} ({error}); check free disk "
-                "space and that no other program holds the file"
+                f"{self.path}: the answer store cannot be {verb}: {why}; {advice}"
             ) from error
+
+
+_MEANINGS = (
+    ("full", "the disk is full", "free some space, then run the same command again"),
+    ("disk i/o", "the disk failed", "check the disk and its free space"),
+    ("locked", "another program holds it", "wait for that program, then try again"),
+    ("readonly", "it may only be read", "point HARNESS_CACHE at a folder that may be written to"),
+    ("malformed", "the file is damaged", "move it away; its answers will be generated again"),
+    ("not a database", "it is no answer store", "move it away, or set HARNESS_CACHE"),
+)
+"""What SQLite's words mean. Its own are not repeated: they can hold the text of an answer."""
+
+
+def _meaning(words: str) -> tuple[str, str]:
+    for sign, why, advice in _MEANINGS:
+        if sign in words.lower():
+            return why, advice
+    return "the file or its folder cannot be used", "move it away or point HARNESS_CACHE elsewhere"
+
+
+def _digest_of_row(
+    key: str,
+    text: str,
+    answer: str,
+    token_ids: bytes,
+    finish_reason: str,
+    prompt_tokens: int,
+    completion_tokens: int,
+    seconds: float,
+) -> str:
+    """sha256 of what an answer is, each part with its length before it (128 bits of it, hex)."""
+    digest = hashlib.sha256()
+    held = (key, text, answer, token_ids, finish_reason, prompt_tokens, completion_tokens, seconds)
+    for part in held:
+        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:32]
 
 
 def _generation(row: tuple[str, str, str, bytes, str, int, int, float]) -> Generation:

@@ -225,3 +225,76 @@ def test_a_killed_writer_loses_nothing_it_had_stored(tmp_path: Path) -> None:
             found = store.find(f"k{n}" for n in written)
             assert len(found) == len(written)
             assert all(found[f"k{n}"] == generation(n) for n in written)
+
+
+def _answered(store: Store, count: int) -> list[str]:
+    keys = [f"k{number}" for number in range(count)]
+    for name in keys:
+        store.add(_request(name), _generation_of(name, f"the secret text of {name}"))
+    return keys
+
+
+def _request(name: str) -> Request:
+    return Request(name, "s", Condition("base", "F16", "raw"), "m" * 64, PROMPT, Sampling())
+
+
+def _generation_of(name: str, text: str) -> Generation:
+    return Generation(name, text, text, (1, 2, 3), "eos", 2, 3, 0.25)
+
+
+@pytest.mark.parametrize("column", ["text", "answer", "finish_reason", "token_ids", "seconds"])
+def test_a_row_that_the_disk_changed_is_removed_and_not_answered_with(
+    tmp_path: Path, column: str
+) -> None:
+    path = tmp_path / "answers.sqlite"
+    with Store(path) as store:
+        keys = _answered(store, 3)
+    spoilt: dict[str, Any] = {"token_ids": b"\x09\0\0\0", "seconds": 9.5, "finish_reason": "stop"}
+    with sqlite3.connect(path) as db:
+        value = spoilt.get(column, b"\xff\xfe not UTF-8")
+        db.execute(f"UPDATE answers SET {column} = ? WHERE key = 'k1'", (value,))
+    with Store(path) as store:
+        assert sorted(store.find(keys)) == ["k0", "k2"]
+        assert store.damaged == 1
+        store.add(_request("k1"), _generation_of("k1", "again"))
+        assert store.find(["k1"])["k1"].text == "again"
+
+
+def test_no_damage_to_the_file_shows_another_text_or_the_text_in_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    with Store(path) as store:
+        keys = _answered(store, 40)
+        known = {name: made.text for name, made in store.find(keys).items()}
+    whole = path.read_bytes()
+    for seed in range(60):
+        rng = random.Random(seed)
+        spoiled = bytearray(whole)
+        for _ in range(3):
+            spoiled[rng.randrange(100, len(spoiled))] ^= 1 << rng.randrange(8)
+        for rest in tmp_path.glob("answers.sqlite-*"):
+            rest.unlink()
+        path.write_bytes(spoiled)
+        try:
+            with Store(path) as store:
+                found = store.find(keys)
+        except StoreError as error:
+            assert "secret text" not in str(error)
+            continue
+        assert all(known[name] == made.text for name, made in found.items()), seed
+
+
+def test_a_store_of_the_first_version_is_adopted(tmp_path: Path) -> None:
+    from harness import store as module
+
+    path = tmp_path / "answers.sqlite"
+    with sqlite3.connect(path) as db:
+        for statement in module._MIGRATIONS[0].split(";"):
+            db.execute(statement)
+        row = ("k", "m", "s", "old text", "old", b"\1\0\0\0", "eos", 1, 1, 0.5, 1.0)
+        db.execute(f"INSERT INTO answers VALUES ({','.join('?' * 11)})", row)
+        db.execute("PRAGMA user_version = 1")
+    with Store(path) as store:
+        assert store.find(["k"])["k"].text == "old text"
+        assert store.damaged == 0
+        (use,) = store.usage()
+    assert use.last_used > 1_000, "found just now, added in 1970"

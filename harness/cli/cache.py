@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError
-from harness.resources import cache_dir
+from harness.resources import MADE_FOLDERS, cache_dir, is_made
 
 cache = typer.Typer(
     help="What the harness keeps on disk: answers, quantized files, suites. "
@@ -35,8 +35,10 @@ def list_() -> None:
     typer.echo(f"cache: {folder} ({_size(folder)})")
     if not folder.is_dir():
         return
-    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        typer.echo(f"  {part.name}/: {_size(part)}")
+    for part in (folder / name for name in MADE_FOLDERS):
+        if part.is_dir():
+            mark = "" if is_made(part) else " (not made by the harness: clean leaves it)"
+            typer.echo(f"  {part.name}/: {_size(part)}{mark}")
     if not default_store().is_file():
         typer.echo("answers: none stored")
         return
@@ -53,7 +55,7 @@ def list_() -> None:
 def clean(
     everything: bool = typer.Option(False, "--all", help="Answers and made files, all of it."),
     answers: bool = typer.Option(False, "--answers", help="Every stored answer."),
-    files: bool = typer.Option(False, "--files", help="Quantized files and fetched suites."),
+    files: bool = typer.Option(False, "--files", help="Quantized files and remembered digests."),
     model: str = typer.Option(
         None, "--model", help="Answers of one model file, by the start of its sha256 (8 or more)."
     ),
@@ -86,15 +88,21 @@ def _clean_answers(model: str | None, older_than: float | None) -> None:
 
 
 def _clean_files(folder: Path) -> None:
+    """Remove what the harness made and marked, and nothing else that lies there."""
     freed = 0
-    for part in sorted(path for path in folder.glob("*") if path.is_dir()):
-        freed += _bytes(part)
-        shutil.rmtree(part)
+    for part in (folder / name for name in MADE_FOLDERS):
+        if is_made(part):
+            freed += _bytes(part)
+            shutil.rmtree(part)
+        elif part.exists() or part.is_symlink():
+            typer.echo(
+                f"left alone: {part} was not made by the harness; remove it by hand if meant"
+            )
     typer.echo(f"files removed: {_human(freed)}")
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _size(folder: Path) -> str:

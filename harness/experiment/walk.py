@@ -225,6 +225,11 @@ def generate(
     watcher.begin(len(every), len(generations))
     before = len(generations)
     notes: list[str] = []
+    if store.damaged:
+        notes.append(
+            f"{store.damaged} stored answers had changed on the disk and are generated again"
+        )
+        watcher.say(notes[-1])
     failed: list[Generation] = []
     open_cells = [
         number

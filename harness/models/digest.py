@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import ModelInvalid
 from harness.hashing import file_sha256, tagged_hash
-from harness.resources import cache_dir
+from harness.resources import made_folder
 
 _RACY_SECONDS = 2.0
 
@@ -22,7 +22,7 @@ def sha256_of(path: Path) -> str:
     """
     try:
         before = _stamp(path)
-        entry = cache_dir() / "digests" / f"{tagged_hash('stamp', before)[:32]}.json"
+        entry = made_folder("digests") / f"{tagged_hash('stamp', before)[:32]}.json"
         if found := _remembered(entry, before):
             return found
         digest = file_sha256(path)

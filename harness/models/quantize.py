@@ -19,7 +19,7 @@ from harness.models.levels import canonical_level
 from harness.models.shards import unsharded
 from harness.process import call, tell
 from harness.records import ModelFile
-from harness.resources import cache_dir
+from harness.resources import made_folder
 
 _MADE_FROM = ("F32", "F16", "BF16")
 
@@ -100,7 +100,7 @@ def _target(model: ModelFile, level: str, out: Path | None, recipe: dict[str, An
     name = quantized_name(model, level)
     if out is None:
         made = tagged_hash("recipe", recipe)[:16]
-        return cache_dir() / "quantized" / model.sha256[:32] / made / name
+        return made_folder("quantized") / model.sha256[:32] / made / name
     return out / name if out.is_dir() or out.suffix.lower() != ".gguf" else out
 
 
