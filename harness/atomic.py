@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def replacing(path: Path, refusal: type[HarnessError] = OutputError) -> Iterator
     """
     with translated(path, refusal):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_odd(path)
         sweep(path)
         draft, handle = _draft(path)
     try:
@@ -99,6 +101,16 @@ def sweep(path: Path) -> None:
                 draft.unlink()
             finally:
                 os.close(handle)
+
+
+def _refuse_odd(path: Path) -> None:
+    """A device, a pipe or a folder is nobody's file to replace (``-o /dev/null`` as root)."""
+    if os.path.lexists(path):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise OSError(errno.EEXIST, "something that is no file stands there")
 
 
 def _draft(path: Path) -> tuple[Path, int]:

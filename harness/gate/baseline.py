@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.atomic import write_text
 from harness.errors import ConfigError
 from harness.hashing import text_sha256
 
@@ -73,10 +74,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     """Write the file; the same content is always the same bytes."""
     body = "".join(f"{line}\n" for line in _lines(baseline))
     head = {"baseline": FORMAT, "experiment": baseline.experiment, "sha256": text_sha256(body)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(_line(head) + "\n" + body, encoding="utf-8", newline="\n")
-    beside.replace(path)
+    write_text(path, _line(head) + "\n" + body)
 
 
 def read_baseline(path: Path, experiment: str) -> Baseline:

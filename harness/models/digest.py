@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import time
 from pathlib import Path
 
-from harness.errors import ModelInvalid
+from harness.atomic import write_text
+from harness.errors import ModelInvalid, OutputError
 from harness.hashing import file_sha256, tagged_hash
 from harness.resources import made_folder
 
@@ -61,11 +62,6 @@ def _remembered(entry: Path, stamp: list[str | int]) -> str | None:
 
 
 def _remember(entry: Path, stamp: list[str | int], digest: str) -> None:
-    draft = entry.with_name(f"{entry.name}.{os.getpid()}.part")
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({"stamp": stamp, "sha256": digest}), encoding="utf-8")
-        draft.replace(entry)
-    except OSError:
-        # A cache that cannot be written costs time, never the answer.
-        draft.unlink(missing_ok=True)
+    # A cache that cannot be written costs time, never the answer.
+    with contextlib.suppress(OutputError):
+        write_text(entry, json.dumps({"stamp": stamp, "sha256": digest}))

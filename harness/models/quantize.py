@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.atomic import replacing, write_text
 from harness.errors import ModelInvalid, QuantizeError
 from harness.hashing import canonical_json, tagged_hash
 from harness.models.digest import sha256_of
@@ -40,7 +40,8 @@ def quantize(
     digest. An identical result (same source bytes, level, importance matrix and llama.cpp build)
     is not made again; ``on_start`` is called when one has to be made. The file appears under its
     name only when it is complete and its header reads back: a killed run leaves a ``.part``
-    nobody trusts. Raises QuantizeError; ``requantize`` permits a source that is quantized already.
+    that the next one removes. Raises QuantizeError; ``requantize`` permits a source that is
+    quantized already.
     """
     number = _file_type(level)
     level = FILE_TYPES[number]
@@ -123,10 +124,7 @@ def _make(
     recipe: dict[str, Any],
     threads: int | None,
 ) -> None:
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
+    with replacing(target, QuantizeError) as draft:
         call(
             run_quantizer,
             str(source),
@@ -140,25 +138,8 @@ def _make(
         made = inspect_model(draft)
         # The record first, the name last: whatever has the name is complete, and a file whose
         # bytes do not match its record is made again.
-        note = sidecar.with_name(f".{sidecar.name}.{uuid.uuid4().hex[:8]}.part")
-        note.write_text(
-            canonical_json({"recipe": recipe, "sha256": made.sha256}) + "\n", encoding="utf-8"
-        )
-        note.replace(sidecar)
-        draft.replace(target)
-    except OSError as error:
-        raise QuantizeError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sweep(target: Path) -> None:
-    """Remove what killed runs left beside the target; a running one would have a fresh mtime."""
-    import time
-
-    for stale in target.parent.glob(f".{target.name}.*.part"):
-        if time.time() - stale.stat().st_mtime > 3600:
-            stale.unlink(missing_ok=True)
+        record = canonical_json({"recipe": recipe, "sha256": made.sha256})
+        write_text(sidecar, record + "\n", QuantizeError)
 
 
 def run_quantizer(source: str, draft: str, number: int, imatrix: str | None, threads: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.atomic import replacing
 from harness.errors import QuantizeError
 from harness.models.imatrix.file import write_imatrix
 from harness.models.inspect import inspect_model
@@ -65,9 +65,7 @@ def compute_imatrix(
         raise QuantizeError(f"{dataset} has no prompts to compute an importance matrix over")
     if out.exists() and out.samefile(file.path):
         raise QuantizeError(f"the output {out} is the model itself; choose another -o")
-    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out, QuantizeError) as draft:
         call(
             collect,
             str(file.path),
@@ -79,11 +77,6 @@ def compute_imatrix(
             doing=f"computing the importance matrix of {file.path.name}",
             on_event=on_progress,
         )
-        draft.replace(out)
-    except OSError as error:
-        raise QuantizeError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return out
 
 
