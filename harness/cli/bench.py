@@ -54,9 +54,11 @@ def bench(
     from harness.engine import open_engine
     from harness.engine.bench import flips as compare
     from harness.engine.bench import timed, workload
-    from harness.models.resolve import resolve_model
+    from harness.models import asked_level, inspect_model, require_level, resolve_model
 
     path = resolve_model(model, base_dir=Path.cwd(), progress=True)
+    if asked := asked_level(model):
+        require_level(inspect_model(path), asked)
     exact = EngineSettings(width=width, parallel=parallel, chunk=chunk, n_gpu_layers=n_gpu_layers)
     runs: dict[str, list[Timing]] = {"exact": [], "fast": []}
     names = [name.strip() for name in devices.split(",") if name.strip()]

@@ -13,6 +13,7 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError, DigestMismatch, ModelError
+from harness.models.levels import misnamed, require_level
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from harness.records import ModelFile
 
 _SPEC = "A file, a folder with --level, family/stage:QUANT, or owner/repo:QUANT."
+
+
+def _note(text: str) -> None:
+    """Say on stderr what a reader of the output should know, if there is anything."""
+    if text:
+        typer.echo(for_terminal(f"note: {text}"), err=True)
 
 
 def _say(text: str = "") -> None:
@@ -69,8 +76,10 @@ def fetch(
     wanted = [item for name in names for item in _wanted(name, _items(levels), sha256, update)]
     if sha256 and len(wanted) > 1:
         raise ConfigError(f"--sha256 pins one file, {len(wanted)} are asked for; name one")
-    for path in fetch_all(wanted, progress=sys.stderr.isatty()):
+    for item, path in zip(wanted, fetch_all(wanted, progress=sys.stderr.isatty()), strict=True):
         model = inspect_model(path)
+        if asked := item.remote.level(item.level):
+            _note(require_level(model, asked))
         if sha256 and model.sha256 != sha256.lower():
             raise DigestMismatch(
                 f"{path.name} is pinned to sha256 {sha256.lower()}, it has {model.sha256}"
@@ -140,9 +149,11 @@ def inspect(
     ),
 ) -> None:
     """Show what a GGUF file is: size, levels, tokenizer, template, and what is odd about it."""
-    from harness.models import compare_pair, inspect_model, resolve_model
+    from harness.models import asked_level, compare_pair, inspect_model, resolve_model
 
     model = inspect_model(resolve_model(file, level=level, base_dir=Path()))
+    if asked := level or asked_level(file):
+        _note(require_level(model, asked))
     if sha256:
         _say(f"{model.sha256}  {model.path}")
         return
@@ -168,7 +179,7 @@ def _facts(model: ModelFile) -> list[tuple[str, str]]:
     """The lines of ``harness inspect``, label and value."""
     meta = model.metadata
     template = model.chat_template
-    odd = [*meta["inspect.odd"], *meta["inspect.template"]]
+    odd = [*meta["inspect.odd"], *meta["inspect.template"], *misnamed(model)]
     if meta["inspect.named_templates"]:
         odd.append(f"further templates: {', '.join(meta['inspect.named_templates'])}")
     shards = meta["inspect.shards"]

@@ -61,7 +61,7 @@ def resolve_models(
 ) -> tuple[StageModel, ...]:
     """Find, fetch, verify, make and inspect every model file of the grid.
 
-    Raises ModelError naming what is missing; nothing is loaded.
+    Raises ModelError naming what is missing or is not of its level; nothing is loaded.
     """
     files = {
         (name, level): path
@@ -79,7 +79,37 @@ def resolve_models(
         for level, model in cells:
             chosen = template or model.chat_template
             found.append(StageModel(name, level, model, adapter, chosen))
+    level_notes(experiment, found)
     return tuple(found)
+
+
+def level_notes(experiment: Experiment, stage_models: Sequence[StageModel]) -> list[str]:
+    """What a reader must know of the levels' files.
+
+    Raises ModelInvalid for a file that is not of the level it stands for.
+    """
+    notes: list[str] = []
+    by_stage: dict[str, list[StageModel]] = {}
+    for item in stage_models:
+        by_stage.setdefault(item.stage, []).append(item)
+    for stage, items in by_stage.items():
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for item in items:
+            spec = experiment.stages[stage].model
+            asked = item.level if item.level != AS_IS else models.asked_level(spec)
+            shared = sum(other.model.path == item.model.path for other in items) > 1
+            if asked:
+                where = f"{stage}/{item.level}: {item.model.path.name}"
+                notes.append(models.require_level(item.model, asked, where=where, fixed=shared))
+            same = (item.model.size, *sorted(item.model.tensor_types.items()))
+            alike.setdefault(same, []).append(item.level)
+        notes += [
+            f"{stage}: {' and '.join(names)} hold the same tensor types in this model: one file "
+            "under several names"
+            for names in alike.values()
+            if len(names) > 1
+        ]
+    return [note for note in notes if note]
 
 
 def _adapter(

@@ -21,6 +21,7 @@ from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
 from harness.experiment.resolve import (
     StageModel,
+    level_notes,
     pair_notes,
     resolve_models,
     with_pair,
@@ -152,7 +153,13 @@ def prepare(
     notes, warnings = pair_notes(experiment, stage_models)
     if experiment.warning:
         warnings = [experiment.warning, *warnings]
-    return Prepared(experiment, planned, (*notes, *fit_notes), tuple(warnings), suites)
+    return Prepared(
+        experiment,
+        planned,
+        (*level_notes(experiment, stage_models), *notes, *fit_notes),
+        tuple(warnings),
+        suites,
+    )
 
 
 def load_samples(

@@ -1,4 +1,7 @@
-"""Finding the file of a quantization level among a publisher's file names."""
+"""Quantization levels: the file of one among a publisher's names, and whether a file is of it.
+
+A name is a promise; what a level is, the file's header and tensors say.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from harness.errors import ModelNotFound
+from harness.errors import ModelInvalid, ModelNotFound
+from harness.models.ggml import LEVELS
 from harness.models.shards import shard_names, unsharded
+from harness.records import ModelFile
 
 _ALIASES = {"FP16": "F16", "FLOAT16": "F16", "FP32": "F32", "FLOAT32": "F32", "BFLOAT16": "BF16"}
 _SPELLINGS = {
@@ -25,6 +30,102 @@ def canonical_level(level: str) -> str:
     """A level's usual spelling: ``q4_k_m`` -> ``Q4_K_M``, ``fp16`` -> ``F16``."""
     upper = level.strip().upper()
     return _ALIASES.get(upper, upper)
+
+
+_FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""What llama.cpp stores a type in where rows are no multiple of 256; smaller types: IQ4_NL.
+
+``tensor_type_fallback`` in llama-quant.cpp.
+"""
+
+_SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+"""Names that llama-quantize takes for another."""
+
+_MAIN = {
+    "MXFP4_MOE": ("MXFP4", "Q8_0"),
+    "IQ2_M": ("IQ2_S",),
+    "IQ3_M": ("IQ3_S",),
+    "IQ3_XS": ("IQ3_XXS", "IQ3_S"),
+}
+"""Types that make a level what it is, where its name does not say."""
+
+
+def require_level(model: ModelFile, asked: str, *, where: str = "", fixed: bool = False) -> str:
+    """Refuse a file that is not of the level it was asked for; a note when only its name says so.
+
+    llama.cpp's own levels are compared with the header's ``general.file_type`` and with the
+    tensors. A publisher's label that llama.cpp does not know (``UD-Q4_K_XL``, ``i1-...``) is taken
+    as the name of a mix: the note shows its tensors. ``fixed`` says that one file stands for every
+    level. Raises ModelInvalid naming the label and what was found.
+    """
+    wanted = canonical_level(asked)
+    plain = wanted
+    for variant in _VARIANTS:
+        plain = plain.removeprefix(variant)
+    plain = _SHORT.get(plain, plain)
+    held = shown_tensors(model)
+    name = where or model.path.name
+    if plain not in LEVELS:
+        return f"{name}: {asked} is its publisher's own name for a mix of tensors: {held}"
+    declared = model.level
+    if declared.startswith("~"):
+        fits = declared[1:] in main_types(plain)
+        said = "its header declares no level"
+    else:
+        fits = declared == plain and consistent(model, plain)
+        said = f"its header says {declared}"
+    if fits:
+        return "" if wanted == plain else f"{name}: {asked} holds {held}"
+    if wanted != plain and consistent(model, declared):
+        return f"{name}: {asked} is its publisher's own name for a mix of tensors: {held}"
+    cure = (
+        "one file has one level: put {level} into its name, or make levels of it with "
+        "`levels: {from: ..., make: [...]}`"
+        if fixed
+        else f"ask for {declared.lstrip('~')}, or give a file of {asked}"
+    )
+    raise ModelInvalid(
+        f"{name} was asked for as {asked}, but {said} and its tensors are {held}; {cure}"
+    )
+
+
+def misnamed(model: ModelFile) -> list[str]:
+    """What a file's own name says that its header denies; nothing when they agree."""
+    found = [name for name in LEVELS if _variant(model.path.name, name) == ""]
+    if not found or any(consistent(model, name) and model.level in (name, "") for name in found):
+        return []
+    try:
+        for name in found:
+            require_level(model, name)
+    except ModelInvalid:
+        return [f"its name says {found[0]}, its header {model.level}: {shown_tensors(model)}"]
+    return []
+
+
+def main_types(level: str) -> tuple[str, ...]:
+    """The tensor types of which a file of this level must hold at least one."""
+    if level in _MAIN:
+        return _MAIN[level]
+    base = re.sub(r"(?<=_K)_[SML]$", "", level)
+    small = base.startswith(("IQ1", "IQ2", "IQ3", "Q2_K", "Q3_K", "TQ"))
+    fallback = "IQ4_NL" if small else _FALLBACKS.get(base)
+    return (base, fallback) if fallback else (base,)
+
+
+def consistent(model: ModelFile, level: str) -> bool:
+    """Whether the tensors can be what llama.cpp makes at this level."""
+    types = set(model.tensor_types)
+    if level in ("F32", "F16", "BF16"):
+        most = max(model.tensor_types, key=lambda name: model.tensor_types[name], default="")
+        return most == level
+    return bool(types & set(main_types(level)))
+
+
+def shown_tensors(model: ModelFile) -> str:
+    """``F16 99.9 %, F32 0.1 %``: the types of the weights, the most frequent first."""
+    total = sum(model.tensor_types.values()) or 1
+    parts = sorted(model.tensor_types.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {100 * count / total:.1f} %" for name, count in parts[:4])
 
 
 def choose(names: Iterable[str], level: str | None, *, where: str) -> tuple[str, ...]:

@@ -30,6 +30,13 @@ class Remote:
         return self.what if self.what and not self.file() else asked
 
 
+def asked_level(spec: str) -> str | None:
+    """The level that a spec itself asks for: ``owner/repo:Q8_0``, ``family/stage:Q8_0``."""
+    match = REPO.match(spec)
+    what = match["what"] if match else None
+    return what if what and not what.lower().endswith(".gguf") else None
+
+
 def parse_remote(spec: str) -> Remote:
     """A family's stage or a repository, as a place on the hub.
 

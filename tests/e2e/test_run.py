@@ -144,6 +144,8 @@ def test_a_mistyped_system_file_is_an_error_not_a_prompt(file: Path, tmp_path: P
         ({"strategies": ["qaa"]}, "'qaa' is unknown; did you mean 'qa'? accepted: "),
         ({"sampling": {"max_tokens": 100_000}}, "100000"),
         ({"levels": {"from": "F16", "make": ["Q9_9"]}}, "Q9_9"),
+        ({"levels": {"from": "BF16", "make": ["Q8_0"]}}, "asked for as BF16, but its header says"),
+        ({"levels": ["Q8_0", "Q4_K_M"]}, "put {level} into its name"),
         ({"engine": {"width": 1}}, "engine.width"),
     ],
     ids=str,

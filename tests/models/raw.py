@@ -95,6 +95,26 @@ def gguf(
     return head + bytes(-len(head) % alignment) + bytes(range(256)) * (data // 256)
 
 
+# Level -> general.file_type, and the type its rows of 32 are stored in with the bytes of a block.
+_LEVELS = {"Q8_0": (7, 8, 34), "Q4_K_M": (15, 6, 22), "F32": (0, 0, 128)}
+
+
+def of_level(
+    level: str, *, extra: int = 0, entries: Sequence[KeyValue] = (), holds: str | None = None
+) -> bytes:
+    """The small llama at a level, with the tensors of ``holds`` and ``extra`` bytes behind."""
+    number = _LEVELS[level][0]
+    _, kind, block = _LEVELS[holds or level]
+    second = -(-8 * block // 32) * 32
+    tensors = (
+        tensor("token_embd.weight", (32, 8), 0, kind=kind),
+        tensor("blk.0.attn_q.weight", (32, 32), second, kind=kind),
+    )
+    data = -(-(second + 32 * block) // 256) * 256
+    own = metadata(file_type=u32("general.file_type", number))
+    return gguf([*own, *entries], tensors, data=data + extra)
+
+
 def write(path: Path, content: bytes | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gguf() if content is None else content)

@@ -15,13 +15,14 @@ import pytest
 
 from harness.models import families, resolve_family
 from tests.hub import TOKEN, Hub
-from tests.models.raw import gguf, metadata, u32
+from tests.models.raw import gguf, of_level, u32
 
-SMALL = gguf()
+SMALL = of_level("Q4_K_M")
 # The client writes to disk in pieces of 10 MB: two of them, so that something is there to keep.
-LARGE = gguf(data=5120 + (24 << 20))
+LARGE = of_level("Q8_0", extra=24 << 20)
 CUT = 15 << 20
-OTHER = gguf(metadata(file_type=u32("general.file_type", 7)))
+OTHER = of_level("Q4_K_M", extra=256)
+EIGHT = of_level("Q8_0")
 NAME = "owner/pair-GGUF"
 
 
@@ -91,7 +92,7 @@ def test_a_level_is_fetched_once_verified_and_then_used_offline(place: Place) ->
 
 
 def test_levels_and_shards_come_in_one_call(place: Place) -> None:
-    first = gguf([*metadata(), u32("split.no", 0), u32("split.count", 2)])
+    first = of_level("Q4_K_M", entries=[u32("split.no", 0), u32("split.count", 2)])
     second = gguf([u32("split.no", 1), u32("split.count", 2)], tensors=[], data=0)
     place.hub.add_repo(
         "owner/big-GGUF",
@@ -103,6 +104,24 @@ def test_levels_and_shards_come_in_one_call(place: Place) -> None:
     out = place.works("fetch", NAME, "owner/big-GGUF:Q4_K_M", "--levels", "Q8_0,Q4_K_M")
     assert len(out.splitlines()) == 3
     assert set(place.blobs()) == {digest(data) for data in (LARGE, SMALL, first, second)}
+
+
+def test_a_file_that_is_not_of_the_level_in_its_name_is_refused(place: Place) -> None:
+    place.hub.add_repo(
+        "owner/false",
+        {
+            "a-Q8_0.gguf": of_level("F32"),
+            "a-Q4_K_M.gguf": of_level("Q4_K_M", holds="F32"),
+            "a-UD-Q4_K_XL.gguf": of_level("Q8_0"),
+        },
+    )
+    line = place.fails("fetch", "owner/false:Q8_0")
+    assert "asked for as Q8_0, but its header says F32 and its tensors are F32 100.0 %" in line
+    line = place.fails("fetch", "owner/false:Q4_K_M")
+    assert "its header says Q4_K_M and its tensors are F32 100.0 %" in line
+    done = place.harness("fetch", "owner/false:UD-Q4_K_XL")
+    assert done.returncode == 0
+    assert "publisher's own name for a mix of tensors: Q8_0 100.0 %" in done.stderr
 
 
 def test_an_unknown_or_ambiguous_level_lists_the_candidates(place: Place) -> None:
@@ -243,7 +262,7 @@ def test_a_cached_file_that_rotted_is_noticed(place: Place) -> None:
 
 
 def test_a_gated_repository_says_what_to_do_and_opens_with_a_token(place: Place) -> None:
-    place.hub.add_repo("owner/gated", {"g-Q8_0.gguf": SMALL}, gated=True)
+    place.hub.add_repo("owner/gated", {"g-Q8_0.gguf": EIGHT}, gated=True)
     for token in ({}, {"HF_TOKEN": "hf_of_someone_who_did_not_accept"}):
         line = place.fails("fetch", "owner/gated:Q8_0", **token)
         assert "is gated" in line
@@ -257,7 +276,7 @@ def test_a_gated_repository_says_what_to_do_and_opens_with_a_token(place: Place)
 
 
 def test_a_private_repository_looks_like_one_that_is_not_there(place: Place) -> None:
-    place.hub.add_repo("owner/private", {"p-Q8_0.gguf": SMALL}, private=True)
+    place.hub.add_repo("owner/private", {"p-Q8_0.gguf": EIGHT}, private=True)
     assert "set HF_TOKEN if it is private" in place.fails("fetch", "owner/private:Q8_0")
     place.works("fetch", "owner/private:Q8_0", HF_TOKEN=TOKEN)
 
