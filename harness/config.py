@@ -7,6 +7,7 @@ per stage, suites, decoding and engine settings, and what the recovered share co
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -323,7 +324,8 @@ class Experiment(_Model):
 def load_experiment(source: str | Path) -> Experiment:
     """Read an experiment by path or shipped name (``tiny``).
 
-    Raises ConfigError naming the file, the key and what is accepted.
+    A path in it is led from the experiment's own folder, then from the working directory, then
+    from what ships. Raises ConfigError naming the file, the key and what is accepted.
     """
     path = find_resource("experiments", str(source), ".yaml")
     if path is None:
@@ -341,7 +343,62 @@ def load_experiment(source: str | Path) -> Experiment:
         raise ConfigError(
             f"{path}: it has both pair and stages; a pair brings its own stages: remove one of them"
         )
-    return parse_experiment(data, str(path))
+    return _rooted(parse_experiment(data, str(path)), path.parent.absolute())
+
+
+def _rooted(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment with every path that leads somewhere from its own folder led from there.
+
+    Any other stays as written: a name, a repository, a file that ships, or a path from the working
+    directory.
+    """
+
+    def rooted(name: str, *, folders: bool = False) -> str:
+        path = Path(name)
+        if path.is_absolute() or name.startswith("~"):
+            return name
+        place = folder / path
+        try:
+            there = place.is_dir() if folders else place.is_file()
+            if "{level}" in name:
+                pattern = glob.escape(name).replace("{level}", "*")
+                there = next(folder.glob(pattern), None) is not None
+        except (OSError, ValueError, IndexError, NotImplementedError):
+            return name
+        return str(place) if there else name
+
+    def maybe(name: str | None) -> str | None:
+        return None if name is None else rooted(name)
+
+    def suite(source: Any) -> Any:
+        if isinstance(source, Mapping):
+            return {
+                key: maybe(value) if key != "sha256" else value for key, value in source.items()
+            }
+        return rooted(source)
+
+    stages = {
+        name: stage.model_copy(
+            update={
+                "model": rooted(stage.model),
+                "adapter": maybe(stage.adapter),
+                "chat_template": maybe(stage.chat_template),
+            }
+        )
+        for name, stage in experiment.stages.items()
+    }
+    levels: Any = experiment.levels
+    if isinstance(levels, MadeLevels):
+        levels = levels.model_copy(update={"imatrix": maybe(levels.imatrix)})
+    updates: dict[str, Any] = {
+        "stages": stages,
+        "levels": levels,
+        "suites": tuple(suite(source) for source in experiment.suites),
+        "templates": tuple(rooted(name, folders=True) for name in experiment.templates),
+        "checks": tuple(rooted(name) for name in experiment.checks),
+    }
+    given = experiment.model_fields_set
+    return experiment.model_copy(update={k: v for k, v in updates.items() if k in given})
 
 
 def parse_experiment(data: Mapping[str, Any], where: str) -> Experiment:

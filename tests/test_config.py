@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.cli.override import override
 from harness.config import Experiment, load_experiment, parse_experiment
 from harness.errors import ConfigError
 from harness.experiment import with_pair
+from harness.experiment.override import override
 from harness.records import Condition, Message, Sample
 from harness.resources import resource_dir
 from harness.strategies import load_templates, preview
@@ -165,3 +165,38 @@ def test_a_pairs_names_are_checked_once_it_is_there() -> None:
     wrong = {**named, "contrasts": [{**contrast, "a": "chat/Q8_0/raw"}]}
     with pytest.raises(ConfigError, match="'chat' is unknown; accepted: base, instruct"):
         with_pair(parse_experiment(wrong, "file.yaml"), None)
+
+
+def test_paths_lead_from_the_experiments_own_folder_wherever_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "mine"
+    (place / "wrap").mkdir(parents=True)
+    for name in ("base-F16.gguf", "own.jsonl", "mine.py", "chat.jinja"):
+        (place / name).write_text("", encoding="utf-8")
+    (place / "exp.yaml").write_text(
+        "name: mine\n"
+        "stages:\n"
+        "  base: {model: 'base-{level}.gguf', chat_template: chat.jinja}\n"
+        "  instruct: someone/model-GGUF:Q8_0\n"
+        "levels: [F16]\n"
+        "suites: [own.jsonl, starter, {ifeval: elsewhere.jsonl}]\n"
+        "templates: [wrap]\n"
+        "checks: [mine.py]\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    for source in (place / "exp.yaml", Path("mine/exp.yaml")):
+        found = load_experiment(source)
+        assert found.stages["base"].model == str(place / "base-{level}.gguf")
+        assert found.stages["base"].chat_template == str(place / "chat.jinja")
+        assert found.stages["instruct"].model == "someone/model-GGUF:Q8_0"
+        assert found.suites == (
+            str(place / "own.jsonl"),
+            "starter",
+            {"ifeval": "elsewhere.jsonl"},
+        )
+        assert (found.templates, found.checks) == (
+            (str(place / "wrap"),),
+            (str(place / "mine.py"),),
+        )

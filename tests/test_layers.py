@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"reporting"},
     {"experiment"},
     {"asking", "gate"},
+    {"face"},
     {"cli"},
 ]
 """Lowest first."""

@@ -124,16 +124,18 @@ def in_parallel(
 ) -> Iterator[Found]:
     """What ``examine`` finds in each item, in their order, in processes that know all checks.
 
-    ``jobs`` None: one process per core when there is enough work; 1: in this process. Otherwise
+    ``jobs`` None: one process per core when there is enough work; 1: in this process, as it is
+    when a check was written in a script or a notebook, which other processes do not run. Otherwise
     ``examine``, the items and what is found have to be picklable.
     """
     workers = min(jobs or os.cpu_count() or 1, -(-len(work) // _CHUNK))
     if jobs is None and len(work) < 8 * _CHUNK:
         workers = 1  # starting a process costs more than judging a few hundred answers
-    if workers <= 1:
+    from harness.checks.plugins import load_plugins, loaded, only_here
+
+    if workers <= 1 or only_here():
         yield from map(examine, work)
         return
-    from harness.checks.plugins import load_plugins, loaded
     from harness.process import pool
 
     with pool(workers, load_plugins, loaded()) as processes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from harness.checks.registry import all_checks
+from harness.checks.registry import Outcome, all_checks
 from harness.errors import CheckError, HarnessError
 from harness.hashing import file_sha256
 
@@ -30,6 +30,17 @@ def load_plugins(modules: Sequence[Path] = ()) -> None:
         if path not in _LOADED:
             _load_file(path)
             _LOADED.append(path)
+
+
+def only_here() -> bool:
+    """Whether a check was written in a script or a notebook's cell, which no process can import."""
+    modules = {getattr(_written(found.run), "__module__", None) for found in all_checks().values()}
+    return bool(modules & {"__main__", "builtins", None})
+
+
+def _written(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """The function that somebody wrote, where arguments were bound to it."""
+    return _written(run.func) if isinstance(run, partial) else run
 
 
 def loaded() -> tuple[Path, ...]:

@@ -50,9 +50,9 @@ def ask(
     In a terminal it asks for the next question and keeps the models loaded; Ctrl-C ends an answer.
     """
     from harness.asking import Asking
-    from harness.cli.override import override, system_text
     from harness.config import load_experiment
     from harness.experiment import with_pair
+    from harness.experiment.override import override, system_text
 
     # With its output in a file nobody would see what it asks for.
     loop = sys.stdin.isatty() and sys.stdout.isatty() and not markdown
@@ -94,7 +94,7 @@ def _converse(asking: Asking, question: str | None, system: str | None) -> None:
 
 
 def _system(text: str, before: str | None) -> str | None:
-    from harness.cli.override import system_text
+    from harness.experiment.override import system_text
 
     try:
         return system_text(text) or None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ import typer
 
 from harness.atomic import writing
 from harness.cli.app import app
-from harness.errors import ConfigError, SuiteError
-from harness.intake import near
+from harness.errors import ConfigError
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
     from harness.checks import Check
-    from harness.records import CheckResult, Sample
+    from harness.records import Scored
 
 KINDS = ("checks", "suites", "experiments", "strategies", "controls", "families")
 
@@ -201,8 +199,10 @@ def _rescore(
     run: Path, out: Path | None, jobs: int | None, plugins: Sequence[Path], mode: Any
 ) -> None:
     from harness.experiment import rescore
+    from harness.reporting import write_run
 
     result = rescore(run, jobs=jobs, plugins=plugins, code=mode, out=out)
+    write_run(result.run, stale=result.stale)
     for note in result.stale:
         typer.echo(for_terminal(f"stale: {note}"))
     for row in result.changed:
@@ -218,15 +218,6 @@ def _rescore(
     typer.echo(for_terminal(str(result.summary)))
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One row of the answers: what names it in the output, what was asked, what came."""
-
-    names: dict[str, Any]
-    sample: Sample
-    response: str
-
-
 def _score_responses(
     responses: Path,
     suite: str | None,
@@ -235,85 +226,25 @@ def _score_responses(
     plugins: Sequence[Path],
     mode: Any,
 ) -> None:
-    from harness.checks import CodeSettings, judge_many, load_plugins, metrics, validate
-    from harness.datasets import load_suite
+    from harness.checks import CodeSettings, load_plugins, metrics
+    from harness.experiment.responses import judged, read_responses
 
     load_plugins(plugins)
-    samples = load_suite(suite, validate=validate) if suite else ()
-    answers = list(_answers(responses, {sample.id: sample for sample in samples}))
-    if not answers:
-        raise SuiteError(f"{responses}: there are no answers in it")
-    work = [(answer.sample, answer.response, "") for answer in answers]
-    results = list(judge_many(work, jobs=jobs, code=CodeSettings(mode)))
+    given = read_responses(responses, suite)
+    rows = judged(given, jobs=jobs, code=CodeSettings(mode))
     if out is not None:
-        _write(out, answers, results)
-    answered = {answer.sample.id for answer in answers}
-    _print_metrics(metrics(results), sum(1 for sample in samples if sample.id not in answered))
+        with writing(out) as stream:
+            for answer, row in zip(given.answers, rows, strict=True):
+                stream.write(json.dumps({**answer.names, **_verdicts(row)}) + "\n")
+    _print_metrics(metrics(row.results for row in rows), given.unanswered)
 
 
-def _answers(path: Path, samples: Mapping[str, Sample]) -> Iterator[_Answer]:
-    from harness.datasets import parse_line, text_lines
-
-    seen: dict[str, int] = {}
-    for number, line in text_lines(path):
-        where = f"{path}:{number}"
-        answer = _answer(parse_line(line, where, surrogates=True), samples, where)
-        if answer.sample.id in seen:
-            raise SuiteError(
-                f"{where}: key: {answer.sample.id!r:.80} is already on line "
-                f"{seen[answer.sample.id]}; give each answer once"
-            )
-        seen[answer.sample.id] = number
-        yield answer
-
-
-def _answer(row: Any, samples: Mapping[str, Sample], where: str) -> _Answer:
-    if not isinstance(row, dict):
-        raise SuiteError(f"{where}: row: wanted an object with key and response")
-    if "response" not in row:
-        hint = near("response", row)
-        raise SuiteError(f"{where}: response: missing{'; ' + hint.strip() if hint else ''}")
-    if not isinstance(row.get("response"), str):
-        raise SuiteError(f"{where}: response: wanted a text, found {row.get('response')!r:.80}")
-    names = {name: row[name] for name in ("id", "key") if name in row}
-    if not names:
-        raise SuiteError(f"{where}: key: missing; every answer needs its key (or id)")
-    key = str(row.get("key", row.get("id")))
-    if "instruction_id_list" in row:
-        return _Answer(names, _asked_by_itself(row, key, where), row["response"])
-    if not samples:
-        raise SuiteError(
-            f"{where}: instruction_id_list: missing, and no --suite says what {key!r} asked"
-        )
-    if key not in samples:
-        raise SuiteError(f"{where}: key: {key!r:.80} is not in the suite")
-    return _Answer(names, samples[key], row["response"])
-
-
-def _asked_by_itself(row: Mapping[str, Any], key: str, where: str) -> Sample:
-    from harness.checks import validate
-    from harness.datasets import parse_row
-
-    prompt = row.get("prompt") or "(not given)"
-    published = {"key": key, "prompt": prompt, "kwargs": row.get("kwargs")}
-    return parse_row(
-        published | {"instruction_id_list": row["instruction_id_list"]},
-        suite="",
-        where=where,
-        validate=validate,
-    )
-
-
-def _write(out: Path, answers: Sequence[_Answer], results: Sequence[Sequence[CheckResult]]) -> None:
-    """A row of verdicts per answer."""
-    with writing(out) as stream:
-        for answer, rows in zip(answers, results, strict=True):
-            verdict = answer.names | {
-                "strict": [row.strict for row in rows],
-                "loose": [row.loose for row in rows],
-                "reasons": [row.reason for row in rows],
-            }
-            stream.write(json.dumps(verdict) + "\n")
+def _verdicts(row: Scored) -> dict[str, Any]:
+    return {
+        "strict": [result.strict for result in row.results],
+        "loose": [result.loose for result in row.results],
+        "reasons": [result.reason for result in row.results],
+    }
 
 
 def _print_metrics(figures: Mapping[str, float | int | None], unanswered: int) -> None:

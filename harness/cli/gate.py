@@ -63,9 +63,9 @@ def gate(
     Only what changed is asked again. Exit codes: 0 pass, 1 regress (or inconclusive), 2 usage or
     environment, a missing or stale baseline among it. docs/ci.md goes through a whole set-up.
     """
-    from harness.cli.override import override
     from harness.config import load_experiment
     from harness.experiment import RunOptions, with_pair
+    from harness.experiment.override import override
     from harness.gate import GateOptions
 
     if inconclusive not in {"pass", "fail"}:
@@ -107,7 +107,7 @@ def _formats(given: Sequence[str]) -> list[tuple[str, Path | None]]:
 
 
 def _update(experiment: Experiment, path: Path, options: RunOptions, quiet: bool) -> None:
-    from harness.cli.progress import watch
+    from harness.experiment.progress import watch
     from harness.gate import default_margin, update
 
     with watch(sys.stderr.isatty() and not quiet, quiet) as watcher:
@@ -122,7 +122,7 @@ def _update(experiment: Experiment, path: Path, options: RunOptions, quiet: bool
 def _judge(
     experiment: Experiment, path: Path, rule: GateOptions, options: RunOptions, quiet: bool
 ) -> Gated:
-    from harness.cli.progress import watch
+    from harness.experiment.progress import watch
     from harness.gate import gate as judge
 
     with watch(sys.stderr.isatty() and not quiet, quiet) as watcher:

@@ -74,11 +74,11 @@ def run(
     Answers are kept in a store and generated once (`harness cache list`). Exit codes: 0 done,
     2 usage or environment, 130 interrupted.
     """
-    from harness.cli.override import override, system_text
-    from harness.cli.progress import watch
     from harness.config import load_experiment
     from harness.experiment import RunOptions, prepare, with_pair
     from harness.experiment import run as run_experiment
+    from harness.experiment.override import override, system_text
+    from harness.experiment.progress import watch
 
     chosen = override(
         with_pair(load_experiment(experiment), pair),

@@ -72,7 +72,7 @@ def show(
     Without --model the text alone is shown: token counts belong to a tokenizer.
     """
     from harness import strategies
-    from harness.cli.override import system_text
+    from harness.experiment.override import system_text
     from harness.records import Arm
     from harness.strategies import find_template, load_templates
 

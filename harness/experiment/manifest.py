@@ -43,7 +43,7 @@ def build_manifest(
     command: str = "",
 ) -> RunManifest:
     """The manifest of a run, before it starts; the report writer scrubs paths and tokens."""
-    described = json.loads(experiment.model_dump_json(by_alias=True))
+    described = _from_here(json.loads(experiment.model_dump_json(by_alias=True)))
     build = native.build_info()
     return RunManifest(
         experiment={**described, "limit": limit},
@@ -101,6 +101,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return _shown(value) if isinstance(value, Path) else value
+
+
+def _from_here(value: Any) -> Any:
+    """Texts that are paths inside the working directory, without it."""
+    if isinstance(value, dict):
+        return {key: _from_here(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_here(item) for item in value]
+    inside = isinstance(value, str) and value.startswith(f"{Path.cwd()}{os.sep}")
+    return _shown(Path(value)) if inside else value
 
 
 def _shown(path: Path) -> str:

@@ -57,14 +57,14 @@ class Rescored:
 
 
 def rescore(
-    run: Path,
+    run: str | Path | Run,
     *,
     jobs: int | None = None,
     plugins: Sequence[Path] = (),
     code: CodeMode = "off",
     out: Path | None = None,
 ) -> Rescored:
-    """Judge every stored answer again and write the run's folder again.
+    """Judge every stored answer again; ``out`` (or the run's folder) is where it may be written.
 
     An answer whose question is unchanged in the suite is judged by the suite's checks as they are
     now; any other by the checks that the folder says it was asked. No answer and no verdict is
@@ -73,7 +73,7 @@ def rescore(
     the folder. Raises ConfigError when ``run`` is not the folder of a run.
     """
     checks.load_plugins(list(plugins))
-    read = read_run(run)
+    read = run if isinstance(run, Run) else read_run(run)
     current, stale = _suites_now(read)
     kept: dict[str, int] = {}
     chosen: dict[int, Scored] = {}
@@ -100,12 +100,11 @@ def rescore(
         kept["a check that cannot judge here (code_passes without --code, say)"] = unsupported
     stale = (*stale, *_templates_now(read))
     run_now = replace(read, folder=out or read.folder, scored=tuple(rows))
-    write_run(run_now, stale=stale)
     count = sum(len(judged[number].results) for number in judged)
     return Rescored(run_now, tuple(changed), count, kept, stale)
 
 
-def rewrite(run: Path, *, out: Path | None = None) -> tuple[Run, tuple[str, ...]]:
+def rewrite(run: str | Path, *, out: Path | None = None) -> tuple[Run, tuple[str, ...]]:
     """Write a run's reports again from the verdicts on file, and what is stale about them."""
     read = read_run(run)
     stale = (*_suites_now(read)[1], *_templates_now(read))

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.experiment import Watcher
+from harness.experiment.watch import Watcher
 from harness.records import Generation, Request
 from harness.sanitize import for_terminal
 
