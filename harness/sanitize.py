@@ -10,9 +10,17 @@ import re
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
-_FORMULA = re.compile(r"^\s*[=+\-@|%\t\r](?=.)", re.DOTALL)  # a lone sign computes nothing
+# A lone sign computes nothing; some spreadsheets read the full-width forms as the plain ones.
+_FORMULA = re.compile("^\\s*[=+\\-@|%\t\r\uff1d\uff0b\uff0d\uff20](?=.)", re.DOTALL)
 _NUMBER = re.compile(r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^-?(inf|nan)$")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-!|~&$])")
+
+_LIVE = (
+    (re.compile(r"://"), r"\\://"),
+    (re.compile(r"(?i)(www)\."), r"\1\\."),
+    (re.compile(r"@(?=[\w\\])"), "@<!-- -->"),
+)
+"""What GitHub makes a link of although nobody wrote one, and what keeps it text."""
 
 
 def for_terminal(text: str) -> str:
@@ -29,8 +37,15 @@ def for_csv(text: str) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """One line of Markdown that renders as the text itself, safe in a table cell."""
-    return " ".join(_MARKDOWN.sub(r"\\\1", for_terminal(text)).split())
+    """One line of Markdown that renders as the text itself, safe in a table cell.
+
+    Addresses and mentions stay dead where GitHub would make them live: it looks for them in the
+    rendered text, so nothing but a tag (here a comment) comes between.
+    """
+    line = " ".join(_MARKDOWN.sub(r"\\\1", for_terminal(text)).split())
+    for live, dead in _LIVE:
+        line = live.sub(dead, line)
+    return line
 
 
 def for_html(text: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cmarkgfm
 import pytest
 
 from harness.cli import main
@@ -245,3 +247,24 @@ def test_frames_are_tidy_and_reading_writes_nothing(folder: Path) -> None:
     assert str(run.summary["n"].dtype) == "Int64"
     assert str(run.summary["prompt_level_strict_acc"].dtype) == "float64"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_names_in_a_folder_are_text_in_its_report(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "<img src=x onerror=alert(1)>\x1b[2J @octocat https://evil.example"
+    rows = rows_of(folder)
+    for row in rows:
+        row["strategy"] += hostile if row["stage"] != "instruct" else ""
+        row["category"] = hostile
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "samples.jsonl").write_text(text, encoding="utf-8")
+    edit(folder, lambda data: data.update(warnings=[hostile], notes=[hostile], command=hostile))
+    code, out, errors = said(capsys, "report", folder)
+    assert code == 0, errors
+    report = (folder / "report.md").read_text("utf-8")
+    markup = cmarkgfm.github_flavored_markdown_to_html(report)
+    assert "\x1b" not in report + out
+    assert "<img src=x" not in markup and "evil.example</a>" not in markup
+    bare = re.sub(r"<(code|pre)[^>]*>.*?</\1>", "", markup, flags=re.DOTALL)
+    assert "@octocat" not in bare
