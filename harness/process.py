@@ -13,6 +13,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -226,7 +227,12 @@ def gist(words: str) -> str:
     lines = [line.strip() for line in words.split("Fatal Python error")[0].splitlines()]
     lines = [line for line in lines if line] or [line.strip() for line in words.splitlines()][:1]
     telling = [line for line in lines if "ASSERT" in line or "rror" in line]
-    return for_terminal(" / ".join((telling or lines)[-3:])[:600])
+    # An assertion names its source file by the folder that the library was compiled in.
+    said = _BUILD_PATH.sub(r"\1", " / ".join((telling or lines)[-3:]))
+    return for_terminal(said[:600])
+
+
+_BUILD_PATH = re.compile(r"(?:\b[A-Za-z]:)?(?:[\\/][^\s:\\/]+)*[\\/]([^\s:\\/]+:\d+)")
 
 
 def _last_words(words: IO[bytes]) -> str:

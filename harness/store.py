@@ -49,6 +49,9 @@ _MIGRATIONS = (
     );
     CREATE TABLE uses (model_sha256 TEXT PRIMARY KEY, used REAL NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE notes (engine TEXT, note TEXT, PRIMARY KEY (engine, note)) WITHOUT ROWID;
+    """,
 )
 _BATCH = 500  # SQLite's historical limit on variables in one statement is 999
 
@@ -173,6 +176,21 @@ class Store:
                     _digest_of_row(request.key, *held),
                 ),
             )
+
+    def keep_notes(self, engine: str, notes: Iterable[str]) -> None:
+        """Remember what an engine had to say about itself, for runs that need not open it again."""
+        with self._translated("written"):
+            self._db.executemany(
+                "INSERT OR IGNORE INTO notes VALUES (?, ?)", [(engine, note) for note in notes]
+            )
+
+    def notes(self, engine: str) -> tuple[str, ...]:
+        """What :meth:`keep_notes` was told of that engine."""
+        with self._translated("read"):
+            rows = self._db.execute(
+                "SELECT note FROM notes WHERE engine = ? ORDER BY note", (engine,)
+            )
+            return tuple(str(row[0]) for row in rows)
 
     def usage(self) -> list[ModelUsage]:
         """What is held per model file, the most recently used first."""

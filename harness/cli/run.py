@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.errors import ConfigError
+from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -164,6 +164,21 @@ def _print_result(result: RunResult) -> None:
             "samples.jsonl says why; the same command tries them again"
         )
     typer.echo(f"report: {result.run.folder / 'report.md'}")
+    if dead := _unanswered(result):
+        raise EngineError(
+            f"{', '.join(dead)}: every answer failed, so there is nothing to compare; "
+            f"{result.run.folder / 'samples.jsonl'} says why"
+        )
+
+
+def _unanswered(result: RunResult) -> list[str]:
+    """The models none of whose requests was answered."""
+    alive: dict[str, bool] = {}
+    for row in result.run.scored:
+        if row.key:
+            name = f"{row.condition.stage}/{row.condition.level}"
+            alive[name] = alive.get(name, False) or row.generation.finish_reason != "failed"
+    return [name for name, answered in alive.items() if not answered]
 
 
 def _print_grid(prepared: Prepared, options: RunOptions) -> None:

@@ -20,7 +20,6 @@ from harness.engine.pipe import (
     Abandoned,
     Child,
     ChildDied,
-    OutOfMemoryInChild,
     keep_spares,
 )
 from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
@@ -29,9 +28,11 @@ from harness.engine.sequence import Job
 from harness.engine.stream import Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
-from harness.errors import ContextOverflow, EngineCrashed, EngineError
+from harness.errors import ContextOverflow, EngineCrashed, EngineError, OutOfMemory
 from harness.protocols import OnToken
 from harness.records import EngineIdentity, EngineSettings, Generation, Request, Rerank
+
+_RESTARTED = "its process died while answering and was started again; see the failed answers"
 
 
 def engine_identity(settings: EngineSettings) -> EngineIdentity:
@@ -83,7 +84,7 @@ class Engine:
         _require_sane(settings)
         self.model, self.model_sha256, self.settings = model, model_sha256, settings
         self.identity = engine_identity(settings)
-        self.notes = _notes(settings, self.identity)
+        self.notes: tuple[str, ...] = _notes(settings, self.identity)
         self.tally: dict[str, float] = {}
         self.plan: dict[str, Any] = {}
         self._worker = worker
@@ -230,6 +231,10 @@ class Engine:
         try:
             yield self._start()
             done = True
+        except ChildDied:
+            if _RESTARTED not in self.notes:
+                self.notes += (_RESTARTED,)
+            raise
         finally:
             self._busy = False
             if not done:
@@ -302,7 +307,7 @@ class Engine:
             ]
             try:
                 verdicts = self._verdicts(texts)
-            except (EngineCrashed, OutOfMemoryInChild, ContextOverflow) as error:
+            except (EngineCrashed, OutOfMemory, ContextOverflow) as error:
                 yield _generation(failure(job, f"judging its {len(found)} answers: {error}"))
                 continue
             judged = sum(len(text.tokens) for text in texts)

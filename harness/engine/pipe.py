@@ -172,12 +172,6 @@ def _how(code: int | None) -> str:
 
 def _translated(event: Mapping[str, Any]) -> HarnessError:
     found = getattr(harness.errors, event["type"], None)
-    if event["type"] == "OutOfMemory":
-        return OutOfMemoryInChild(event["message"])
     if isinstance(found, type) and issubclass(found, HarnessError):
         return found(event["message"])
     return EngineError(event["message"])
-
-
-class OutOfMemoryInChild(EngineError):
-    """The child could not allocate what was asked for; a smaller plan may fit."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from harness import native
 from harness.engine.vocabulary import Vocabulary
-from harness.errors import EngineError, ModelInvalid, UnsupportedModel
+from harness.errors import EngineError, ModelInvalid, OutOfMemory, UnsupportedModel
 
 _PAD = 256  # llama.cpp rounds a sequence's cells up to this, and attention's width with it
 _FLASH_AUTO = -1
@@ -28,8 +28,12 @@ _POOLED = ("1", "2", "3", "4")  # mean, CLS, last, rank
 _LOGGED_SIZE = re.compile(r"^llama_(?:kv_cache|memory_recurrent)\w*: size = +([0-9.]+) MiB")
 
 
-class OutOfMemory(EngineError):
-    """llama.cpp could not allocate a context of the size asked for."""
+_NO_MEMORY = re.compile(
+    r"(unable|failed|could not|cannot) to allocate|alloc\w* failed|out of (device )?memory"
+    r"|OutOf(Device|Host)Memory|cudaMalloc failed|bad_alloc",
+    re.IGNORECASE,
+)
+"""What llama.cpp and its backends log when memory, of the machine or a device, is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,12 @@ class Model:
         self._devices = _device_list(device) if device is not None else None
         if self._devices is not None:
             parameters.devices = ctypes.addressof(self._devices)
+        native.forget_log()
         self.handle = low.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.handle:
-            raise ModelInvalid(f"llama.cpp cannot load {path.name}: {_last_log()}")
+            short = any(_NO_MEMORY.search(line) for line in native.log_tail(20))
+            refusal = OutOfMemory if short else ModelInvalid
+            raise refusal(f"llama.cpp cannot load {path.name}: {_last_log()}")
         self.vocabulary = Vocabulary(low, self.handle)
         self.n_ctx_train = int(low.llama_model_n_ctx_train(self.handle))
         self.adapter = None if vocab_only or adapter is None else self._load_adapter(*adapter)

@@ -29,11 +29,11 @@ from harness.engine.limits import allocatable, restrain
 from harness.engine.logprobs import Scorer, Text, rows_per_block, scored
 from harness.engine.loop import Loop, Plan
 from harness.engine.probe import agreeing_sizes
-from harness.engine.runner import Model, OutOfMemory, Runner, Shape
+from harness.engine.runner import Model, Runner, Shape
 from harness.engine.sampling import needs_chain
 from harness.engine.scheduler import in_order
 from harness.engine.sequence import Sequence as Decoding
-from harness.errors import EngineError, HarnessError
+from harness.errors import EngineError, HarnessError, OutOfMemory
 
 Command = Mapping[str, Any]
 

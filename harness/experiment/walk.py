@@ -15,7 +15,7 @@ from harness.config import Experiment
 from harness.datasets import load_suite, suite_sha256
 from harness.engine import dismiss_spares
 from harness.engine import open_engine as open_llama
-from harness.errors import EngineError, ModelInvalid, SuiteError
+from harness.errors import EngineError, OutOfMemory, SuiteError
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
@@ -248,7 +248,9 @@ def generate(
             pending = _pending(planned.requests[item.stage, item.level], generations)
             name = f"{item.stage}/{item.level}"
             watcher.model(name, number, len(planned.stage_models), len(pending))
+            about = _engine_name(prepared, item)
             if not pending:
+                notes += [f"{name}: {note}" for note in store.notes(about)]
                 continue
             with _opened(prepared, item, len(pending), open_engine) as engine:
                 if number < open_cells[-1] and hasattr(engine, "expect_another"):
@@ -259,13 +261,21 @@ def generate(
                     if generation.finish_reason == "failed":
                         failed.append(generation)
                     watcher.answered(request, generation)
-                notes += [f"{name}: {note}" for note in getattr(engine, "notes", ())]
+                said = tuple(getattr(engine, "notes", ()))
+            store.keep_notes(about, said)
+            notes += [f"{name}: {note}" for note in dict.fromkeys((*store.notes(about), *said))]
     finally:
         dismiss_spares()
     watcher.finish(failed)
     return Answered(
         generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))
     )
+
+
+def _engine_name(prepared: Prepared, item: StageModel) -> str:
+    """What an engine's notes are kept under: the file, and how it is run."""
+    settings = prepared.plan.settings[item.stage, item.level]
+    return f"{item.model.sha256}/{settings.mode}/{settings.n_gpu_layers}"
 
 
 class _DoesNotFit(Exception):
@@ -291,7 +301,7 @@ def _opened(
     try:
         with open_engine(item.model.path, item.model.sha256, settings, devices) as engine:
             yield engine
-    except (EngineError, ModelInvalid) as error:
+    except OutOfMemory as error:
         if wanted.n_gpu_layers != "auto" or not settings.n_gpu_layers:
             raise
         blocks = int(item.model.metadata.get("inspect.blocks", 0)) + 1

@@ -268,3 +268,17 @@ def test_names_in_a_folder_are_text_in_its_report(
     assert "<img src=x" not in markup and "evil.example</a>" not in markup
     bare = re.sub(r"<(code|pre)[^>]*>.*?</\1>", "", markup, flags=re.DOTALL)
     assert "@octocat" not in bare
+
+
+def test_a_run_in_which_a_model_answers_nothing_ends_in_an_error(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    suite(made, ROWS)
+    write_llama(tmp_path / "spoilt.gguf", nan=True)
+    text = (made / "exp.yaml").read_text("utf-8")
+    (tmp_path / "exp.yaml").write_text(text.replace(f"{made}/base", f"{tmp_path}/spoilt"), "utf-8")
+    code, out, errors = said(capsys, "run", tmp_path / "exp.yaml", "-q", "-o", tmp_path / "out")
+    assert code == 2
+    assert "base/as-is: every answer failed" in errors.splitlines()[-1]
+    assert "report: " in out, "what the other model answered is not lost"

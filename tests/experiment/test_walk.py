@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
+from harness import native
 from harness.config import Experiment, parse_experiment
 from harness.engine import FakeEngine
-from harness.errors import EngineError, SuiteError
-from harness.experiment import RunOptions, Watcher, prepare, run
+from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
+from harness.experiment import RunOptions, prepare, run
 from harness.experiment.judging import OPENING_REMOVED
 from harness.experiment.plan import limited
-from harness.experiment.walk import _DoesNotFit, generate
 from harness.protocols import OnToken
 from harness.records import EngineSettings, Generation, Request, Sample
-from harness.store import Store
 from tests.command import table
 from tests.tinygguf import CHATML, write_llama
 
@@ -65,8 +64,16 @@ def options(tmp_path: Path, **changes: Any) -> RunOptions:
 class Engines:
     """Opens fake engines and remembers what they were opened with and asked."""
 
-    def __init__(self, *, fits: int | None = None, fails: str = "", late: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        fits: int | None = None,
+        fails: str = "",
+        late: bool = False,
+        error: EngineError | None = None,
+    ) -> None:
         self.fits, self.fails, self.late = fits, fails, late
+        self.error = error or OutOfMemory("llama.cpp could not allocate")
         self.opened: list[EngineSettings] = []
         self.asked: list[Request] = []
 
@@ -76,7 +83,7 @@ class Engines:
         self.opened.append(settings)
         fits = self.fits is None or 0 <= settings.n_gpu_layers <= self.fits
         if not (fits or self.late):
-            raise EngineError("llama.cpp could not allocate")
+            raise self.error
         return _Remembering(self, fits)
 
 
@@ -89,7 +96,7 @@ class _Remembering(FakeEngine):
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
     ) -> Iterator[Generation]:
         if not self.fits:
-            raise EngineError("a context for 16 sequences could not be allocated")
+            raise self.engines.error
         for generation in super().generate(requests, on_token=on_token):
             request = next(r for r in requests if r.key == generation.request_key)
             self.engines.asked.append(request)
@@ -144,26 +151,34 @@ def test_an_opening_is_judged_with_and_without(folder: Path, tmp_path: Path) -> 
     assert strict(result.run.folder, "two", "opened" + OPENING_REMOVED) == ["False"]
 
 
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device with room for every layer, as far as it says."""
+    device = native.Device("GPU0", "a GPU", "gpu", "CUDA", 8 << 30, 8 << 30)
+    monkeypatch.setattr(native, "devices", lambda: (device,))
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["at loading", "at the first request"])
 def test_layers_that_do_not_fit_are_halved_when_they_were_auto(
-    late: bool, folder: Path, tmp_path: Path
+    late: bool, folder: Path, tmp_path: Path, gpu: None
 ) -> None:
+    engines = Engines(fits=1, late=late)
     chosen = experiment(folder, engine={"n_gpu_layers": "auto"})
-    cell = ("base", "as-is")
-    layers = 4
-    tried, engines = [], Engines(fits=1, late=late)
-    with Store(tmp_path / "answers.sqlite") as store:
-        for _ in range(3):
-            prepared = prepare(chosen, options(tmp_path), layers={cell: layers})
-            tried.append(prepared.plan.settings[cell].n_gpu_layers)
-            try:
-                generate(prepared, store, True, watcher=Watcher(), open_engine=engines)
-                break
-            except _DoesNotFit as error:
-                assert error.cell == cell
-                layers = error.layers
-    assert tried == [4, 2, 1]
-    assert "loaded with 1 layers after a failure" in " ".join(prepared.notes)
+    result = run(chosen, options(tmp_path), open_engine=engines)
+    assert [settings.n_gpu_layers for settings in engines.opened] == [-1, 1, -1, 1]
+    assert len(engines.asked) == 9
+    assert "base/as-is: loaded with 1 layers after a failure" in result.run.manifest.notes
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at loading", "at the first request"])
+def test_an_error_that_is_not_about_memory_is_shown_at_once(
+    late: bool, folder: Path, tmp_path: Path, gpu: None
+) -> None:
+    engines = Engines(fits=1, late=late, error=ContextOverflow("the prompt does not fit"))
+    chosen = experiment(folder, engine={"n_gpu_layers": "auto"})
+    with pytest.raises(ContextOverflow):
+        run(chosen, options(tmp_path), open_engine=engines)
+    assert len(engines.opened) == 1
 
 
 def test_fixed_layers_that_do_not_load_are_an_error(folder: Path, tmp_path: Path) -> None:
@@ -201,3 +216,19 @@ def test_a_limit_covers_the_categories_evenly_and_grows_by_adding() -> None:
     assert chosen[8] == [sample.id for sample in every]
     for smaller, larger in zip(range(1, 8), range(2, 9), strict=True):
         assert set(chosen[smaller]) <= set(chosen[larger])
+
+
+def test_what_an_engine_said_of_itself_is_told_again_when_answers_were_stored(
+    folder: Path, tmp_path: Path
+) -> None:
+    class Noting(Engines):
+        def __call__(self, *given: Any) -> FakeEngine:
+            engine = super().__call__(*given)
+            engine.notes = ("offload is not available",)
+            return engine
+
+    first = run(experiment(folder), options(tmp_path), open_engine=Noting())
+    again = run(experiment(folder), options(tmp_path), open_engine=Noting())
+    assert again.generated == 0
+    assert first.run.manifest.notes == again.run.manifest.notes
+    assert "base/as-is: offload is not available" in again.run.manifest.notes

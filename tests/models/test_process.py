@@ -132,3 +132,18 @@ def alive(pid: int) -> bool:
         return False
     stat = Path(f"/proc/{pid}/stat")
     return not (stat.exists() and stat.read_text(encoding="utf-8").split(")")[1].split()[0] == "Z")
+
+
+def test_last_words_do_not_show_where_the_library_was_compiled() -> None:
+    from harness.process import gist
+
+    said = (
+        "/tmp/pip-install-x1/llama-cpp-python/vendor/llama.cpp/ggml/src/ggml.c:1850: GGML_ASSERT(a)"
+    )
+    assert gist(said) == "ggml.c:1850: GGML_ASSERT(a)"
+    assert gist(said.replace("/", "\\").replace("\\tmp", "C:\\tmp")) == (
+        "ggml.c:1850: GGML_ASSERT(a)"
+    )
+    assert gist("llama.cpp could not open /models/x.gguf: error 3") == (
+        "llama.cpp could not open /models/x.gguf: error 3"
+    )
