@@ -7,6 +7,7 @@ The format of a row is ``datasets/schema.json``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,19 +136,32 @@ def _published(source: Mapping[str, str | None]) -> tuple[str, str | None]:
 def _fetch(name: str) -> Path:
     """The suite's file from the hub's cache, downloaded if need be."""
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
 
     repository, filenames = HUB[name]
     cure = f"or give a local file: {{{name}: path}}"
     problem: Exception | None = None
-    for filename in filenames:
-        try:
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    for filename in filenames:  # what was fetched once stays what it is, whatever the hub has now
+        with contextlib.suppress(LocalEntryNotFoundError):
             return Path(
                 huggingface_hub.hf_hub_download(
-                    repository,
-                    filename,
-                    repo_type="dataset",
-                    endpoint=os.environ.get("HF_ENDPOINT") or None,
+                    repository, filename, repo_type="dataset", local_files_only=True
+                )
+            )
+    for filename in filenames:
+        try:
+            if problem is None and not huggingface_hub.is_offline_mode():
+                # Asked once and quickly: the download would try for half a minute to connect.
+                with contextlib.suppress(HfHubHTTPError):  # it answered, whatever it said
+                    huggingface_hub.HfApi(endpoint=endpoint).dataset_info(repository, timeout=10)
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    repository, filename, repo_type="dataset", endpoint=endpoint
                 )
             )
         except LocalEntryNotFoundError as error:

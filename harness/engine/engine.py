@@ -362,6 +362,13 @@ class Engine:
                 f"{self._loaded['n_vocab'] - 1}; the prompt was tokenized for another model"
             )
 
+        for token, _ in request.sampling.logit_bias:
+            if not 0 <= token < self._loaded["n_vocab"]:
+                raise EngineError(
+                    f"sampling.logit_bias: {token} is no token of {self.model.name}, whose "
+                    f"vocabulary ends at {self._loaded['n_vocab'] - 1}"
+                )
+
     def _start(self) -> Child:
         if self._child is None:
             with self._lock:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import shutil
 import sys
 import threading
@@ -29,6 +30,8 @@ from harness.models.spec import Remote
 from harness.sanitize import for_terminal
 
 _ATTEMPTS = 3
+_LONGEST_PAUSE = 10.0
+"""Seconds that are waited when a busy hub asks for it; more is for the user to decide."""
 _PARALLEL = 4
 _MARGIN = 64 << 20
 _BLOCK = 1 << 20
@@ -143,29 +146,40 @@ def _in_parallel(jobs: Sequence[Callable[[], None]]) -> None:
 
 def listing_of(remote: Remote) -> Listing:
     """What the hub says a repository holds. Raises ModelNotFound or FetchError."""
+    return _asking(remote.repo, lambda: _ask_listing(remote))
+
+
+def _ask_listing(remote: Remote) -> Listing:
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 
-    info = _asking(
+    info = HfApi().model_info(
         remote.repo,
-        lambda: HfApi().model_info(
-            remote.repo,
-            revision=remote.revision,
-            files_metadata=True,
-            timeout=float(HF_HUB_ETAG_TIMEOUT),
-        ),
+        revision=remote.revision,
+        files_metadata=True,
+        timeout=float(HF_HUB_ETAG_TIMEOUT),
     )
     files = {}
     for sibling in info.siblings or []:
         lfs = sibling.lfs
         size = lfs.size if lfs else sibling.size
-        if size is None or ".." in Path(sibling.rfilename).parts:
-            continue
         sha256 = lfs.sha256 if lfs else None
-        files[sibling.rfilename] = Entry(
-            sibling.rfilename, int(size), sha256, sibling.blob_id or ""
-        )
+        name, blob = sibling.rfilename, sha256 or sibling.blob_id or ""
+        # Names and digests become paths in the cache: only what cannot lead out of it is taken.
+        if size is not None and _stays_inside(name) and _DIGEST.fullmatch(blob):
+            files[name] = Entry(name, int(size), sha256, sibling.blob_id or "")
+    if not _DIGEST.fullmatch(str(info.sha)):
+        raise ValueError("the listing names no commit")
     return Listing(remote.repo, str(info.sha), files)
+
+
+_DIGEST = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a file's name on the hub is a plain relative path, on every system."""
+    parts = name.split("/")
+    return not ("\\" in name or ":" in name or {"", ".", ".."} & set(parts))
 
 
 def _listing(remote: Remote) -> Listing | None:
@@ -355,29 +369,29 @@ def _asking(where: str, ask: Callable[[], T]) -> T:
         except Exception as error:
             status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
             passing = status in (408, 429, 500, 502, 503, 504) or _network(error)
-            if attempt == _ATTEMPTS or not passing:
-                translated = _translated(where, error, status)
-                if translated is None:
-                    raise
-                raise translated from error
-            time.sleep(attempt * _pause(error, status))
+            pause = _pause(error, status)
+            if attempt == _ATTEMPTS or not passing or pause > _LONGEST_PAUSE:
+                raise _translated(where, error, status) from error
+            time.sleep(attempt * pause)
     raise AssertionError("the last attempt returns or raises")
 
 
 def _pause(error: Exception, status: int) -> float:
-    """Seconds before the next attempt: what a 429 asks for, within reason."""
+    """Seconds before the next attempt: what a 429 asks for."""
     if status == 429:
         asked = error.response.headers.get("Retry-After", "1")  # type: ignore[attr-defined]
-        return min(float(asked), 30.0) if asked.isdigit() else 1.0
+        return float(asked) if re.fullmatch(r"[0-9]{1,9}", asked) else 1.0
     return 0.5
 
 
 def _network(error: Exception) -> bool:
     """Whether the wire failed: httpx's TransportError (or httpx2's, which differs by version)."""
-    return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
+    return type(error).__name__ != "TooManyRedirects" and any(
+        kind.__name__ == "TransportError" for kind in type(error).__mro__
+    )
 
 
-def _translated(where: str, error: Exception, status: int) -> HarnessError | None:
+def _translated(where: str, error: Exception, status: int) -> HarnessError:
     from huggingface_hub import errors
 
     repo = where.split(":")[0]
@@ -398,7 +412,9 @@ def _translated(where: str, error: Exception, status: int) -> HarnessError | Non
     if isinstance(error, errors.OfflineModeIsEnabled):
         return FetchError(f"{where} is not in the cache and HF_HUB_OFFLINE is set; unset it once")
     if status == 429:
-        return FetchError(f"{where}: the hub says too many requests (429); wait and try again")
+        wait = _pause(error, status)
+        asks = f" and asks to wait {wait:.0f} seconds" if wait > _LONGEST_PAUSE else "; wait"
+        return FetchError(f"{where}: the hub says too many requests (429){asks}, then try again")
     if status:
         return FetchError(f"{where}: the hub answered {status}; try again later")
     if _network(error):
@@ -412,7 +428,10 @@ def _translated(where: str, error: Exception, status: int) -> HarnessError | Non
         )
     if isinstance(error, errors.HFValidationError):
         return ModelNotFound(f"{where} is no name of a repository; write owner/repo:QUANT")
-    return None
+    said = str(error).strip().split("\n")[0][:160] or type(error).__name__
+    return FetchError(
+        f"{where}: the hub's answer cannot be understood ({said}); check HF_ENDPOINT and any proxy"
+    )
 
 
 def _require_space(entries: Sequence[Entry]) -> None:

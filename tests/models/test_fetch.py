@@ -261,6 +261,50 @@ def test_a_cached_file_that_rotted_is_noticed(place: Place) -> None:
     assert digest(SMALL) in place.works("fetch", f"{NAME}:Q4_K_M")
 
 
+@pytest.mark.parametrize("status", [200, 204, 206, 301])
+def test_a_listing_that_is_no_json_is_one_line(place: Place, status: int) -> None:
+    headers = {"Location": "/nowhere"} if status == 301 else {}
+    place.hub.fault("revision/main", where="api", status=status, times=-1, headers=headers)
+    line = place.fails("fetch", f"{NAME}:Q4_K_M")
+    assert NAME in line
+    assert "Traceback" not in line
+
+
+def test_a_redirect_loop_is_one_line(place: Place) -> None:
+    place.hub.fault(
+        "/api/",
+        where="api",
+        status=307,
+        times=-1,
+        headers={"Location": place.hub.url + "/api/models/" + NAME + "/revision/main"},
+    )
+    line = place.fails("fetch", f"{NAME}:Q4_K_M")
+    assert NAME in line
+
+
+@pytest.mark.parametrize("asked", ["²", "999999", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_strange_wish_to_wait_is_neither_obeyed_nor_a_traceback(place: Place, asked: str) -> None:
+    place.hub.fault(
+        "revision/main", where="api", status=429, times=-1, headers={"Retry-After": asked}
+    )
+    begin = time.monotonic()
+    line = place.fails("fetch", f"{NAME}:Q4_K_M")
+    assert "too many requests (429)" in line
+    assert ("asks to wait 999999 seconds" in line) == (asked == "999999")
+    assert time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/x-Q2_K.gguf", "..\\x-Q2_K.gguf", "../x-Q2_K.gguf", "c:x-Q2_K.gguf"]
+)
+def test_a_name_that_leads_out_of_the_cache_does_not_exist(place: Place, name: str) -> None:
+    place.hub.add_repo("owner/evil", {name: SMALL, "good-Q4_K_M.gguf": SMALL})
+    assert "Q2_K was asked for, there are good-Q4_K_M.gguf" in place.fails(
+        "fetch", "owner/evil:Q2_K"
+    )
+    place.works("fetch", "owner/evil:Q4_K_M")
+
+
 def test_a_gated_repository_says_what_to_do_and_opens_with_a_token(place: Place) -> None:
     place.hub.add_repo("owner/gated", {"g-Q8_0.gguf": EIGHT}, gated=True)
     for token in ({}, {"HF_TOKEN": "hf_of_someone_who_did_not_accept"}):
