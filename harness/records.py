@@ -427,7 +427,8 @@ class Decision:
 class RunManifest:
     """All that could change a number: config, hashes, versions, device, engine; JSON-ready.
 
-    ``warnings`` are what a reader must know before any figure; ``command`` made the run.
+    ``warnings`` are what a reader must know before any figure; ``command`` made the run;
+    ``sources`` are the templates' texts.
     """
 
     experiment: Mapping[str, Any]
@@ -440,6 +441,7 @@ class RunManifest:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     command: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def request_key(

@@ -49,6 +49,7 @@ def build_manifest(
         experiment={**described, "limit": limit},
         models={f"{item.stage}/{item.level}": _model(item) for item in plan.stage_models},
         templates=dict(plan.templates),
+        sources=dict(plan.sources),
         suites=dict(suites),
         versions=_versions(),
         engine={

@@ -53,6 +53,7 @@ class Plan:
     requests: Mapping[tuple[str, str], tuple[Request, ...]]
     skipped: tuple[Skipped, ...]
     templates: Mapping[str, str]
+    sources: Mapping[str, str]
     settings: Mapping[tuple[str, str], EngineSettings]
 
     def all_requests(self) -> Iterable[Request]:
@@ -132,6 +133,7 @@ def plan(
         requests=requests,
         skipped=tuple(skipped),
         templates={name: templates[name].sha256 for name in sorted(used)},
+        sources={name: "\n".join(templates[name].lines) for name in sorted(used)},
         settings=settings,
     )
 

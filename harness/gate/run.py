@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -312,9 +311,7 @@ class _Now:
 
 def source_of(template: Template) -> Source:
     """A template's file as lines, with the examples in use after them."""
-    lines = template.path.read_text(encoding="utf-8-sig").splitlines()
-    lines += ["example: " + json.dumps(dict(row), ensure_ascii=False) for row in template.examples]
-    return Source(template.id, _shown(template.path), template.sha256, tuple(lines))
+    return Source(template.id, _shown(template.path), template.sha256, template.lines)
 
 
 def template_diff(before: Source | None, after: Source) -> TemplateDiff | None:

@@ -13,6 +13,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,8 @@ from harness.analysis import Analysis, analyse
 from harness.atomic import translated, write_text, writing
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError, OutputError
-from harness.intake import load_json, plainly, read_text, shown
+from harness.hashing import file_sha256
+from harness.intake import load_json, near, plainly, read_text, shown
 from harness.records import (
     CheckResult,
     CheckSpec,
@@ -63,6 +65,8 @@ class Run:
     manifest: RunManifest
     scored: tuple[Scored, ...]
     format: int = FORMAT
+    samples_sha256: str = ""
+    """What samples.jsonl had to be when the folder was written; empty before that."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -159,7 +163,8 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     for table in TABLES.values():
         if table.file:
             write_csv(folder / table.file, table.columns, table.rows(run.analysis, run.scored))
-    described = {"format": run.format, **scrub(run.manifest)}
+    digest = file_sha256(folder / "samples.jsonl")
+    described = {"format": run.format, "samples_sha256": digest, **scrub(run.manifest)}
     text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=True)
     write_text(folder / "manifest.json", text + "\n")
     plots = write_plots(run.analysis, folder / "plots")
@@ -244,7 +249,7 @@ def read_run(run: str | Path) -> Run:
     Raises ConfigError naming the file and the row when it is not a run's folder.
     """
     folder = find_run(run)
-    manifest, format = _read_manifest(folder)
+    manifest, format, digest = _read_manifest(folder)
     path = folder / "samples.jsonl"
     rows = [_Row.read(line, f"{path}:{number}") for number, line in _lines(path)]
     samples: dict[tuple[str, str], Sample] = {}
@@ -254,7 +259,7 @@ def read_run(run: str | Path) -> Run:
         if known is None or len(row.specs) > len(known.checks):
             samples[row.question] = row.sample()
     scored = tuple(row.scored(samples[row.question]) for row in rows)
-    return Run(folder, manifest, scored, format)
+    return Run(folder, manifest, scored, format, digest)
 
 
 def find_run(name: str | Path, reports: Path = Path("reports")) -> Path:
@@ -286,6 +291,69 @@ def find_run(name: str | Path, reports: Path = Path("reports")) -> Path:
     return found[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A run in a list: where it lies, when it was written, what it asked, whether it is whole."""
+
+    folder: Path
+    experiment: str
+    written: datetime
+    models: tuple[str, ...]
+    limit: int | None
+    finished: bool
+
+    @property
+    def line(self) -> str:
+        """One line for a terminal."""
+        told = "" if self.finished else "  unfinished: no report.md"
+        some = f"  {self.limit} items a suite" if self.limit else ""
+        return (
+            f"{self.folder}  {self.written:%Y-%m-%d %H:%M} UTC  {self.experiment}  "
+            f"{len(self.models)} models{some}{told}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {
+            "folder": str(self.folder),
+            "experiment": self.experiment,
+            "written": self.written.isoformat(timespec="seconds"),
+            "models": list(self.models),
+            "limit": self.limit,
+            "finished": self.finished,
+        }
+
+
+def list_runs(experiment: str | None = None, reports: Path = Path("reports")) -> list[Listed]:
+    """Every readable run below ``reports``, the latest last; ConfigError where none is of that."""
+    found: list[Listed] = []
+    for folder in run_folders(reports):
+        try:
+            manifest = _read_manifest(folder)[0]
+        except ConfigError:
+            continue  # somebody's folder, or a run that is being written
+        limit = manifest.experiment.get("limit")
+        found.append(
+            Listed(
+                folder=folder,
+                experiment=str(manifest.experiment.get("name", "")),
+                written=datetime.fromtimestamp(
+                    (folder / "manifest.json").stat().st_mtime, tz=timezone.utc
+                ),
+                models=tuple(sorted(manifest.models)),
+                limit=limit if isinstance(limit, int) else None,
+                finished=(folder / "report.md").is_file(),
+            )
+        )
+    names = {entry.experiment for entry in found}
+    if experiment is not None and experiment not in names:
+        raise ConfigError(
+            f"no run of {experiment!r:.80} below {reports}/; {near(experiment, names)}"
+            f"there are runs of: {', '.join(sorted(names)) or 'nothing yet'}"
+        )
+    return [entry for entry in found if experiment in (None, entry.experiment)]
+
+
 def run_folders(parent: Path) -> list[Path]:
     """Every run's folder below a folder, the latest last (by when its manifest was written)."""
     if not parent.is_dir():
@@ -311,9 +379,11 @@ class _Manifest(BaseModel):
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     command: str = ""
+    sources: dict[str, str] = {}
+    samples_sha256: str = ""
 
 
-def _read_manifest(folder: Path) -> tuple[RunManifest, int]:
+def _read_manifest(folder: Path) -> tuple[RunManifest, int, str]:
     path = folder / "manifest.json"
     data = load_json(read_text(path), str(path))
     try:
@@ -326,7 +396,8 @@ def _read_manifest(folder: Path) -> tuple[RunManifest, int]:
             f"{FORMAT}); upgrade"
         )
     names = {entry.name for entry in fields(RunManifest)}
-    return RunManifest(**{name: getattr(found, name) for name in names}), found.format
+    manifest = RunManifest(**{name: getattr(found, name) for name in names})
+    return manifest, found.format, found.samples_sha256
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -19,6 +19,7 @@ lists every key; :data:`PROVIDED` lists what a body may read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,13 @@ class Template:
     variables: Mapping[str, str] = field(default_factory=dict)
     uses: frozenset[str] = frozenset()
     overrides: str | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The file's lines and the example rows in use: what a reader compares."""
+        text = self.path.read_text(encoding="utf-8-sig").splitlines()
+        rows = ["example: " + json.dumps(dict(row), ensure_ascii=False) for row in self.examples]
+        return (*text, *rows)
 
 
 def load_templates(folders: Sequence[Path] = ()) -> Mapping[str, Template]:

@@ -1,0 +1,107 @@
+"""``harness runs``, ``show``, ``compare``, ``verify`` and ``export``: what a run's folder says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from harness.cli.app import app
+from harness.errors import ConfigError
+from harness.sanitize import for_terminal
+
+_RUN = typer.Argument("latest", help="A run's folder, latest, or an experiment's name.")
+_JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
+
+
+@app.command(epilog="Examples: harness runs · harness runs tiny --json")
+def runs(
+    experiment: str = typer.Argument(None, help="Only runs of this experiment."),
+    as_json: bool = _JSON,
+) -> None:
+    """List the runs below reports/, the latest last. No model is loaded, nothing is written."""
+    from harness.reporting.folder import list_runs
+
+    found = list_runs(experiment)
+    if as_json:
+        _print_json([entry.as_json() for entry in found])
+        return
+    if not found:
+        typer.echo("no runs below reports/ yet; `harness run` makes one")
+    for entry in found:
+        typer.echo(for_terminal(entry.line))
+
+
+@app.command(
+    epilog="Examples: harness show · harness show latest --failed --arm qa · "
+    "harness show tiny --differ qa native"
+)
+def show(
+    run: str = _RUN,
+    item: list[str] = typer.Option([], "--item", help="Only this item (repeat for more)."),
+    failed: bool = typer.Option(False, "--failed", help="Only answers that do not pass."),
+    arm: list[str] = typer.Option(
+        [], "--arm", help="Only this arm: stage/level/strategy, or a part of it."
+    ),
+    check: str = typer.Option(None, "--check", help="Only items with this check."),
+    category: str = typer.Option(None, "--category", help="Only items of this category."),
+    differ: tuple[str, str] = typer.Option(
+        None, "--differ", metavar="A B", help="Only items on which two arms differ."
+    ),
+    limit: int = typer.Option(20, "--limit", min=1, help="Items shown at most (not with --json)."),
+    as_json: bool = _JSON,
+) -> None:
+    """Show a run's answers: prompts with control tokens, answers, verdicts and their reasons.
+
+    Without a filter: a table of items by arms, and how often each check passes.
+    """
+    from harness.reporting import read_run
+    from harness.reporting.show import Wanted, as_text, chosen, overview
+    from harness.reporting.show import as_json as rows_as_json
+
+    wanted = Wanted(item, failed, arm, check, category, differ)
+    found = read_run(run)
+    rows = chosen(found, wanted)
+    if as_json:
+        _print_json(rows_as_json(rows))
+    elif wanted == Wanted(items=[], arms=[]):
+        typer.echo(for_terminal(overview(found, rows)))
+    else:
+        typer.echo(for_terminal(as_text(rows, items=limit) or "no answer is like that"))
+
+
+@app.command(
+    epilog="Examples: harness compare before after · "
+    "harness compare reports/tiny/A latest --format md -o comment.md"
+)
+def compare(
+    run_a: str = typer.Argument(help="The run to compare with: a folder or an experiment's name."),
+    run_b: str = typer.Argument("latest", help="The run that is judged."),
+    form: str = typer.Option("text", "--format", help="text, md, html or json."),
+    out: Path = typer.Option(None, "-o", "--out", help="Write there instead of printing."),
+) -> None:
+    """Compare two runs: what differs between them, then wins and losses on the same questions.
+
+    Only items that both runs asked and checked alike count. The verdict claims no more than the
+    intervals bear; `harness gate` is for pass or fail against a baseline.
+    """
+    from harness.atomic import write_text
+    from harness.reporting import read_run
+    from harness.reporting.compare import FORMATS
+    from harness.reporting.compare import compare as compare_runs
+
+    if form not in FORMATS:
+        raise ConfigError(f"--format {form!r:.40}: accepted: {', '.join(FORMATS)}")
+    text = FORMATS[form](compare_runs(read_run(run_a), read_run(run_b)))
+    if out is not None:
+        write_text(out, text)
+    elif form == "text":
+        typer.echo(for_terminal(text))
+    else:
+        typer.echo(text, nl=False)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=True, indent=1))
