@@ -12,6 +12,7 @@ from harness.cli.app import app
 from harness.errors import ConfigError
 from harness.sanitize import for_terminal
 
+_MISMATCHES = 50
 _RUN = typer.Argument("latest", help="A run's folder, latest, or an experiment's name.")
 _JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
 
@@ -101,6 +102,80 @@ def compare(
         typer.echo(for_terminal(text))
     else:
         typer.echo(text, nl=False)
+
+
+@app.command()
+def verify(
+    run: str = _RUN,
+    plugins: list[Path] = typer.Option(
+        [], "--checks", exists=True, dir_okay=False, help="Python module with your own checks."
+    ),
+    code: bool = typer.Option(
+        False, "--code", help="Let code_passes run answers' Python under bubblewrap."
+    ),
+    jobs: int = typer.Option(None, "--jobs", min=1, help="Processes (default: cores)."),
+) -> None:
+    """Derive every hash, verdict and figure of a run from its answers; exit code 1 on a mismatch.
+
+    Writes nothing and runs nothing that the folder names.
+    """
+    from harness.experiment.verify import verify as verify_run
+
+    found = verify_run(run, plugins=plugins, code="sandboxed" if code else "off", jobs=jobs)
+    for note in found.notes:
+        typer.echo(for_terminal(f"note: {note}"))
+    for mismatch in found.mismatches[:_MISMATCHES]:
+        typer.echo(for_terminal(f"mismatch: {mismatch}"))
+    if len(found.mismatches) > _MISMATCHES:
+        typer.echo(f"... and {len(found.mismatches) - _MISMATCHES} more mismatches")
+    typer.echo(
+        f"{found.answers} answers, {found.hashes} hashes, {found.verdicts} verdicts, "
+        f"{found.figures} cells: "
+        + (f"{len(found.mismatches)} do not match" if found.mismatches else "all match")
+    )
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: harness export latest --as sft -o train.jsonl · "
+    "harness export my-pair --as preferences --arm instruct -o pairs.jsonl"
+)
+def export(
+    run: str = _RUN,
+    layout: str = typer.Option(..., "--as", help="sft or preferences."),
+    out: Path = typer.Option(..., "-o", "--out", help="JSONL file to write."),
+    arm: list[str] = typer.Option(
+        [], "--arm", help="Only answers of this arm: stage/level/strategy, or a part of it."
+    ),
+    per_prompt: int = typer.Option(
+        4, "--per-prompt", min=1, help="Rows of one question at most, the first by hash."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, help="Seed of that choice."),
+) -> None:
+    """Write passing answers as rows to fine-tune on, or passing against failing ones as pairs.
+
+    The layouts are TRL's conversational ones; docs/looking.md shows a row of each.
+    """
+    from typing import cast
+
+    from harness.atomic import writing
+    from harness.reporting import read_run
+    from harness.reporting.export import Layout, training_rows
+    from harness.reporting.show import Wanted, chosen
+
+    if layout not in ("sft", "preferences"):
+        raise ConfigError(f"--as {layout!r:.40}: accepted: sft, preferences")
+    rows = chosen(read_run(run), Wanted(arms=arm))
+    count = 0
+    with writing(out) as stream:
+        for row in training_rows(rows, cast(Layout, layout), seed=seed, per_prompt=per_prompt):
+            stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+            count += 1
+        if not count:
+            lacking = "passes" if layout == "sft" else "passes where another fails"
+            raise ConfigError(f"nothing to export: no answer {lacking}; {out} is left as it was")
+    typer.echo(f"{out}: {count} rows")
 
 
 def _print_json(value: Any) -> None:

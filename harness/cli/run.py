@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from harness.experiment import Prepared, RunOptions, RunResult
 
 
+_FORMAT = typer.Option(
+    None,
+    "--format",
+    help="Write the tables in these forms too: csv (samples.csv), json, parquet; comma-separated.",
+)
+
+
 @app.command()
 def run(
     experiment: str = typer.Argument(
@@ -67,6 +74,7 @@ def run(
     out: Path = typer.Option(
         None, "-o", "--out", help="Folder for the reports (default: reports/<experiment>/<run>)."
     ),
+    form: str = _FORMAT,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
 ) -> None:
     """Run an experiment and write its reports; the same command again goes on where it stopped.
@@ -79,7 +87,9 @@ def run(
     from harness.experiment import run as run_experiment
     from harness.experiment.override import override, system_text
     from harness.experiment.progress import watch
+    from harness.reporting.formats import parse_formats, write_formats
 
+    formats = parse_formats(form)
     chosen = override(
         with_pair(load_experiment(experiment), pair),
         strategies=_names(strategies),
@@ -111,6 +121,8 @@ def run(
     if dry_run:
         _print_grid(prepared, options)
     else:
+        for path in write_formats(result.run, formats):
+            typer.echo(f"wrote {path}", err=True)
         _print_result(result)
 
 
@@ -120,13 +132,18 @@ def report(
         ..., metavar="RUN", help="A run's folder, latest, or an experiment's name."
     ),
     out: Path = typer.Option(None, "-o", "--out", help="Write elsewhere (default: in place)."),
+    form: str = _FORMAT,
 ) -> None:
     """Write a run's reports again from its stored answers and verdicts; no model is loaded."""
     from harness.experiment import rewrite
+    from harness.reporting.formats import parse_formats, write_formats
 
+    formats = parse_formats(form)
     written, stale = rewrite(run_folder, out=out)
     for note in stale:
         typer.echo(for_terminal(f"stale: {note}"))
+    for path in write_formats(written, formats):
+        typer.echo(f"wrote {path}", err=True)
     typer.echo(f"report: {written.folder / 'report.md'}")
 
 

@@ -133,7 +133,7 @@ def plan(
         requests=requests,
         skipped=tuple(skipped),
         templates={name: templates[name].sha256 for name in sorted(used)},
-        sources={name: "\n".join(templates[name].lines) for name in sorted(used)},
+        sources={name: templates[name].written for name in sorted(used)},
         settings=settings,
     )
 

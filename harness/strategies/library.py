@@ -149,8 +149,38 @@ class Template:
     def lines(self) -> tuple[str, ...]:
         """The file's lines and the example rows in use: what a reader compares."""
         text = self.path.read_text(encoding="utf-8-sig").splitlines()
-        rows = ["example: " + json.dumps(dict(row), ensure_ascii=False) for row in self.examples]
+        rows = [_EXAMPLE + json.dumps(dict(row), ensure_ascii=False) for row in self.examples]
         return (*text, *rows)
+
+    @property
+    def written(self) -> str:
+        """All that its digest covers, as one text: the file, then a line per example in use."""
+        head, body = split_front_matter(self.path)
+        rows = [_EXAMPLE + json.dumps(dict(row), ensure_ascii=False) for row in self.examples]
+        return "\n".join([f"---\n{head}\n---\n{body}", *rows])
+
+
+_EXAMPLE = "example: "
+
+
+def written_sha256(written: str) -> str:
+    """The digest of a template from its :attr:`Template.written` text.
+
+    Raises ValueError when it is no such text.
+    """
+    head, marked, rest = written.removeprefix("---\n").partition("\n---\n")
+    if not marked:
+        raise ValueError("a template has front matter between two lines ---")
+    lines = rest.split("\n")
+    examples: list[Any] = []
+    while len(lines) > 1 and lines[-1].startswith(_EXAMPLE):
+        examples.insert(0, json.loads(lines.pop().removeprefix(_EXAMPLE)))
+    return _digest(head, "\n".join(lines), examples)
+
+
+def _digest(head: str, body: str, examples: Sequence[Mapping[str, str]]) -> str:
+    rows = [dict(row) for row in examples]
+    return tagged_hash("template", {"front": head, "body": body, "examples": rows})
 
 
 def load_templates(folders: Sequence[Path] = ()) -> Mapping[str, Template]:
@@ -222,9 +252,7 @@ def load_template(path: Path) -> Template:
         kind=front.kind,
         rules=front.rules,
         rerank=front.rerank,
-        sha256=tagged_hash(
-            "template", {"front": head, "body": body, "examples": [dict(row) for row in examples]}
-        ),
+        sha256=_digest(head, body, examples),
         path=path,
         system=front.system.strip(),
         prefill=front.prefill,
