@@ -25,12 +25,12 @@ _LIVE = (
 
 def for_terminal(text: str) -> str:
     """Text whose control characters are shown as ``\\x1b`` and the like instead of acting."""
-    return _CONTROLS.sub(lambda match: _escape(match[0]), _no_surrogates(text))
+    return _CONTROLS.sub(lambda match: _escape(match[0]), no_surrogates(text))
 
 
 def for_csv(text: str) -> str:
     """A cell a spreadsheet shows instead of running: formulas get a leading apostrophe (OWASP)."""
-    text = _no_surrogates(text).replace("\x00", "\\x00")
+    text = no_surrogates(text).replace("\x00", "\\x00")
     if _FORMULA.match(text) and not _NUMBER.match(text):
         return "'" + text
     return text
@@ -66,5 +66,6 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _no_surrogates(text: str) -> str:
+def no_surrogates(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair is shown as ``\\ud800`` and the like."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import checks
+from harness import __version__, checks
 from harness.checks import CodeSettings
 from harness.errors import CheckError
 from harness.experiment.judging import OPENING_REMOVED, score
@@ -17,6 +17,7 @@ from harness.experiment.rescore import CodeMode
 from harness.hashing import file_sha256
 from harness.records import CONTROL_STAGE, Scored
 from harness.reporting import Run, read_run, write_run
+from harness.reporting.folder import FORMAT
 from harness.reporting.tables import TABLES
 from harness.strategies.library import written_sha256
 
@@ -125,7 +126,8 @@ def _hashes(run: Run, notes: list[str]) -> tuple[int, list[Mismatch]]:
         template = templates.get((row.condition.stage, row.condition.strategy))
         known = run.manifest.templates.get(template or "")
         # A native prompt's digest covers the model's chat template too, which is not in the folder.
-        if known is not None and not _NATIVE.search(run.manifest.sources.get(template or "", "")):
+        source = run.manifest.sources.get(template or "")
+        if known is not None and source is not None and not _NATIVE.search(source):
             check(f"{_place(row)}: sha256 of the template", row.template_sha256, known)
     return count, wrong
 
@@ -198,6 +200,12 @@ def _figures(run: Run, notes: list[str]) -> tuple[int, list[Mismatch]]:
     """The folder written again elsewhere from its rows, file against file."""
     wrong: list[Mismatch] = []
     count = 0
+    if run.format < FORMAT:
+        notes.append("an earlier harness computed this folder's figures: none was derived")
+        return 0, []
+    made, here = run.manifest.versions.get("harness", "unknown"), __version__
+    if made != here:
+        notes.append(f"harness {made} computed the figures, here is {here}: methods may differ")
     with tempfile.TemporaryDirectory(prefix="harness-verify-") as place:
         again = Path(place) / "run"
         write_run(replace(run, folder=again))

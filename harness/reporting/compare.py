@@ -51,17 +51,20 @@ class Compared:
     b: str
     differences: tuple[Difference, ...]
     result: RunsCompared
+    arguments: bool
     flips: Mapping[str, tuple[Flip, ...]]
 
 
 def compare(a: Run, b: Run) -> Compared:
     """Compare two runs on the questions that both asked alike."""
-    result = compare_rows(a.scored, b.scored, seed=b.experiment.seed)
+    known = min(a.format, b.format) > 1
+    result = compare_rows(a.scored, b.scored, seed=b.experiment.seed, arguments=known)
     return Compared(
         a=str(a.folder),
         b=str(b.folder),
         differences=tuple(_differences(a, b)),
         result=result,
+        arguments=known,
         flips={str(arm.b): tuple(_flips(arm, a.scored, b.scored)) for arm in result.arms},
     )
 
@@ -182,6 +185,11 @@ def _scope(found: Compared) -> list[str]:
         lines.append(
             f"{numbers.size(len(result.unchanged), 'arm')} with the very same requests and "
             f"verdicts in both: {_some([str(arm) for arm in result.unchanged])}."
+        )
+    if not found.arguments:
+        lines.append(
+            "One folder is old and does not hold its checks' arguments: only the checks' names "
+            "were compared."
         )
     if result.changed:
         lines.append(

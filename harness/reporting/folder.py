@@ -12,13 +12,14 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.analysis import Analysis, analyse
 from harness.atomic import translated, write_text, writing
@@ -32,6 +33,7 @@ from harness.records import (
     Condition,
     Generation,
     Message,
+    Role,
     RunManifest,
     Sample,
     Scored,
@@ -41,6 +43,7 @@ from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.scrub import scrub, scrub_text
 from harness.reporting.tables import TABLES, ordered, write_csv
+from harness.sanitize import no_surrogates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +113,12 @@ def _frame(name: str, run: Run) -> pd.DataFrame:
     import pandas as pd
 
     table = TABLES[name]
-    frame = pd.DataFrame(list(table.rows(run.analysis, run.scored)), columns=list(table.columns))
+    rows = (
+        # A data frame's text is UTF-8, which half a surrogate pair is not.
+        [no_surrogates(v) if isinstance(v, str) and not v.isascii() else v for v in values]
+        for values in map(itemgetter(*table.columns), table.rows(run.analysis, run.scored))
+    )
+    frame = pd.DataFrame(list(rows), columns=list(table.columns))
     return frame.astype({column: table.dtype(column) for column in table.columns})
 
 
@@ -251,15 +259,18 @@ def read_run(run: str | Path) -> Run:
     folder = find_run(run)
     manifest, format, digest = _read_manifest(folder)
     path = folder / "samples.jsonl"
-    rows = [_Row.read(line, f"{path}:{number}") for number, line in _lines(path)]
     samples: dict[tuple[str, str], Sample] = {}
-    for row in rows:
+    scored: list[Scored] = []
+    for number, line in _lines(path):
+        row = _Row.read(line, f"{path}:{number}")
         known = samples.get(row.question)
         # A failed answer of an old folder does not say what it was asked.
         if known is None or len(row.specs) > len(known.checks):
-            samples[row.question] = row.sample()
-    scored = tuple(row.scored(samples[row.question]) for row in rows)
-    return Run(folder, manifest, scored, format, digest)
+            known = samples[row.question] = row.sample()
+        scored.append(row.scored(known))
+    if format < FORMAT:
+        scored = [replace(row, sample=samples[row.sample.suite, row.sample.id]) for row in scored]
+    return Run(folder, manifest, tuple(scored), format, digest)
 
 
 def find_run(name: str | Path, reports: Path = Path("reports")) -> Path:
@@ -446,6 +457,12 @@ class _Views(_Strict):
     untrimmed: bool | None = None
 
 
+def _turn(turn: list[str]) -> list[str]:
+    if len(turn) != 2 or turn[0] not in get_args(Role):
+        raise ValueError(f"a turn is a role ({', '.join(get_args(Role))}) and a text")
+    return turn
+
+
 class _Row(_Strict):
     """A row of samples.jsonl as it is read, of either format."""
 
@@ -459,7 +476,7 @@ class _Row(_Strict):
     level: str
     strategy: str
     epoch: int = Field(0, ge=0)
-    messages: list[tuple[Literal["system", "user", "assistant"], str]] = Field(min_length=1)
+    messages: list[Annotated[list[str], AfterValidator(_turn)]] = Field(min_length=1)
     asked: list[_Spec] | None = None
     target: list[str] = []
     prompt: str = ""
@@ -483,10 +500,8 @@ class _Row(_Strict):
 
     @classmethod
     def read(cls, line: str, where: str) -> _Row:
-        data = load_json(line, where, surrogates=True)
         try:
-            # JSON has lists where the record has tuples: lenient about that, strict about types.
-            return _ROW.validate_json(json.dumps(data))
+            return cls.model_validate(load_json(line, where, surrogates=True))
         except ValidationError as error:
             raise ConfigError(f"{where}: not a row of a run: {_why(error)}") from error
 
@@ -501,7 +516,7 @@ class _Row(_Strict):
     def sample(self) -> Sample:
         return Sample(
             id=self.sample_id,
-            messages=tuple(Message(role, content) for role, content in self.messages),
+            messages=tuple(Message(cast(Role, role), text) for role, text in self.messages),
             checks=tuple(CheckSpec(spec.id, spec.kwargs) for spec in self.specs),
             target=tuple(self.target),
             kind=self.kind,
@@ -549,7 +564,6 @@ class _Row(_Strict):
 
 
 _VIEW_NAMES = ("first_turn", "untrimmed")
-_ROW = TypeAdapter(_Row)
 
 
 def _why(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,17 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([_cut(for_csv(for_terminal(cell(row[name])))) for name in columns])
+            writer.writerow([_cell(cell(row[name])) for name in columns])
+
+
+def _cell(text: str) -> str:
+    """A text as a cell: names and reasons repeat a million times, long texts do not."""
+    return _short(text) if len(text) < 200 else _cut(for_csv(for_terminal(text)))
+
+
+@lru_cache(maxsize=10_000)
+def _short(text: str) -> str:
+    return for_csv(for_terminal(text))
 
 
 def _cut(text: str) -> str:

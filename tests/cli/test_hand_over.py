@@ -263,3 +263,43 @@ def test_where_nothing_can_be_exported_the_file_stays_as_it_was(
     code, _, errors = said(capsys, "export", folder, "--as", "dpo", "-o", out)
     assert code == 2 and "accepted: sft, preferences" in errors
     assert out.read_text("utf-8") == "mine"
+
+
+def test_half_a_surrogate_pair_in_an_answer_stops_no_form(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(folder)
+    rows[0] |= {"answer": "half \ud800", "text": "half \ud800", "finish_reason": "eos"}
+    write_rows(folder, rows)
+    for command in ("score", "report", "verify", "show"):
+        more = ("--format", "csv,json,parquet") if command == "report" else ()
+        assert said(capsys, command, folder, *more)[0] == 0, command
+    assert rows_of(folder)[0]["answer"] == "half \ud800"
+    assert pd.read_parquet(folder / "samples.parquet")["answer"][0] == "half \\ud800"
+
+
+def test_a_folder_of_the_first_format_is_read_shown_compared_and_judged(
+    folder: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = ("asked", "target", "tags", "group", "earlier", "views")
+    rows = [{key: row[key] for key in row if key not in old} for row in rows_of(folder)]
+    for row in rows:
+        for verdict in row["checks"]:
+            del verdict["index"]
+        row["health"] |= {"strict_first_turn": 0.0, "strict_untrimmed": 1.0}
+    write_rows(folder, rows)
+    data = json.loads((folder / "manifest.json").read_text("utf-8"))
+    for key in ("format", "samples_sha256", "sources", "warnings", "command"):
+        del data[key]
+    (folder / "manifest.json").write_text(json.dumps(data), encoding="utf-8")
+    assert "4 items, 4 arms" in said(capsys, "show", folder)[1]
+    _, out, _ = said(capsys, "compare", folder, made)
+    assert "4 items asked alike" in out and "only the checks' names were compared" in out
+    code, out, _ = said(capsys, "verify", folder)
+    assert code == 0
+    assert "does not hold its checks' arguments" in out and " 0 cells: all match" in out
+    assert said(capsys, "score", folder)[1].endswith(", 0 changed\n")
+    assert said(capsys, "report", folder)[0] == 0
+    again = rows_of(folder)
+    assert len(again) == len(rows) and {str(row["asked"]) for row in again} == {"None"}
+    assert "strict_untrimmed" not in again[0]["health"]
