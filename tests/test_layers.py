@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
     {"records", "protocols", "resources", "intake", "atomic"},
-    {"config", "jinja", "stats", "native", "process"},
+    {"config", "jinja", "stats", "native", "process", "numbers"},
     {"datasets", "models", "engine", "checks", "store", "analysis"},
     {"strategies"},
     {"reporting"},

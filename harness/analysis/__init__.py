@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from harness.analysis.decisions import decide
 from harness.analysis.grid import Grid, build_grid
 from harness.analysis.pairs import (
     DeclaredContrast,
     declared_comparisons,
     explored_comparisons,
     instruct_arm,
+    level_verdicts,
     power_of,
     ranking_refused,
     raw_arm,
     shares_and_best,
+    strategy_pairs,
 )
 from harness.analysis.summaries import null_floor, predictabilities, summarise
 from harness.analysis.values import (
     Analysis,
     BestWrapper,
     ConditionSummary,
+    LevelVerdict,
     Metrics,
     NamedWinner,
     NullFloor,
@@ -29,11 +33,13 @@ from harness.analysis.values import (
     RecoveredShare,
 )
 from harness.records import Condition, Scored
+from harness.stats.power import default_margin
 
 __all__ = [
     "Analysis",
     "BestWrapper",
     "ConditionSummary",
+    "LevelVerdict",
     "Metrics",
     "NamedWinner",
     "NullFloor",
@@ -41,6 +47,7 @@ __all__ = [
     "Predictability",
     "RecoveredShare",
     "analyse",
+    "decide",
 ]
 
 
@@ -73,6 +80,15 @@ def analyse(
         raw = raw_arm(grid, recovery[0], reference)
         instruct = instruct_arm(grid, recovery[1], reference)
     winner = next((item.winner for item in best if item.level == reference), None)
+    stages = sorted({c.stage for c in grid.conditions})
+    units = len(set(grid.headline_clusters.tolist()))
+    margin = default_margin(units)
+    mains = [
+        winner
+        if winner is not None and winner.stage == stage
+        else instruct_arm(grid, stage, reference)
+        for stage in stages
+    ]
     explored, interactions = explored_comparisons(grid, order, reference, seed)
     return Analysis(
         recovery=recovery,
@@ -82,7 +98,7 @@ def analyse(
         epochs=1 + max((row.epoch for row in scored), default=0),
         n_items=len(grid.samples),
         n_headline=int(grid.headline.sum()),
-        n_units=len(set(grid.headline_clusters.tolist())),
+        n_units=units,
         headline_kinds=grid.headline_kinds,
         kinds=dict(sorted(Counter(sample.kind for sample in grid.samples).items())),
         categories=dict(sorted(Counter(sample.category for sample in grid.samples).items())),
@@ -98,6 +114,9 @@ def analyse(
         declared=tuple(declared_comparisons(grid, contrasts, seed)),
         explored=tuple(explored),
         interactions=tuple(interactions),
+        pairs=tuple(strategy_pairs(grid, [recovery[0]] if recovery else stages, reference, seed)),
+        margin=margin,
+        equivalences=tuple(level_verdicts(grid, [arm for arm in mains if arm], order, margin)),
         power=tuple(power_of(grid, raw, winner, len(contrasts))),
         predictability=predictabilities(grid),
         unranked=ranking_refused(grid, recovery[0], reference) if recovery else "",

@@ -6,15 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
 from harness.analysis.grid import Grid
-from harness.analysis.values import BestWrapper, NamedWinner, Power, RecoveredShare
+from harness.analysis.values import BestWrapper, LevelVerdict, NamedWinner, Power, RecoveredShare
 from harness.records import Comparison, Condition
 from harness.stats.best import Level, best_of_many, scaled
 from harness.stats.multiple import benjamini_hochberg, holm
-from harness.stats.pairs import Paired, paired
+from harness.stats.pairs import Paired, equivalence, paired
 from harness.stats.power import TYPICAL_DISCORDANCE, minimum_detectable_effect
 from harness.stats.rates import Floats
 from harness.stats.recovery import recovered_shares
@@ -127,7 +128,12 @@ def _best(
             score=item.score,
             recovery=item.recovery,
             folds=Counter(strategies[pick] for pick in selection.chosen),
-            named=NamedWinner(wrappers[named.winner], named.score, named.gain, named.chance)
+            named=NamedWinner(
+                wrappers[named.winner],
+                named.score,
+                dict(zip(strategies, named.gains, strict=True)),
+                named.chance,
+            )
             if level == reference
             else None,
             fixed=item.fixed,
@@ -197,9 +203,53 @@ def explored_comparisons(
         )
         for name, a, b in simple
     ] + [_interaction(grid, *item, seed) for item in crossed]
-    adjusted = benjamini_hochberg([1.0 if math.isnan(item.p) else item.p for item in found])
-    final = [replace(item, adjusted_p=p) for item, p in zip(found, adjusted, strict=True)]
+    final = _adjusted(found)
     return final[: len(simple)], final[len(simple) :]
+
+
+def strategy_pairs(grid: Grid, stages: Sequence[str], level: str, seed: int) -> list[Comparison]:
+    """Every two strategies of a stage at a level, the bare prompt left out: one BH family.
+
+    raw is every strategy's own comparison already; a re-judged view is no strategy.
+    """
+    found = []
+    for stage in stages:
+        arms = [c for c in wrapped_arms(grid, stage, level) if not c.strategy.endswith(_VIEW)]
+        found += [
+            _comparison(
+                f"strategies: {b} − {a}",
+                a,
+                b,
+                paired(grid.score(a), grid.score(b), grid.headline_clusters, seed=seed),
+            )
+            for a, b in combinations(arms, 2)
+        ]
+    return _adjusted(found)
+
+
+def level_verdicts(
+    grid: Grid, arms: Sequence[Condition], levels: Sequence[str], margin: float
+) -> list[LevelVerdict]:
+    """Each arm at every other level against itself: equivalent within the margin, or worse."""
+    found = []
+    for arm in arms:
+        for level in levels:
+            there = replace(arm, level=level)
+            if level == arm.level or there not in grid.rows or arm not in grid.rows:
+                continue
+            a, b = grid.score(arm), grid.score(there)
+            judged = equivalence(a, b, margin, grid.headline_clusters)
+            flips = float(np.nanmean(np.abs(a - b))) if judged.delta.n else 0.0
+            found.append(
+                LevelVerdict(there, arm, judged.verdict, judged.delta, judged.margin, flips)
+            )
+    return found
+
+
+def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons as one Benjamini-Hochberg family; one without a test counts as p = 1."""
+    p_values = benjamini_hochberg([1.0 if math.isnan(item.p) else item.p for item in found])
+    return [replace(item, adjusted_p=p) for item, p in zip(found, p_values, strict=True)]
 
 
 def _interaction(

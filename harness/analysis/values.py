@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.records import Comparison, Condition, Estimate
 from harness.stats.agreement import Agreement
@@ -93,15 +94,36 @@ class RecoveredShare:
 class NamedWinner:
     """The wrapper that is best on all items of the reference level: what a user would deploy.
 
-    ``score`` and ``gain`` (winner − raw) carry simultaneous max-T intervals over all candidates,
-    which hold for whichever of them comes out on top; ``chance`` is the share of resamples in
-    which it is the best (ties split).
+    ``score`` and ``gains`` (candidate − raw, by strategy) carry simultaneous max-T intervals over
+    all candidates, which hold for whichever of them comes out on top; ``chance`` is the share of
+    resamples in which it is the best (ties split).
     """
 
     condition: Condition
     score: Estimate
-    gain: Estimate
+    gains: Mapping[str, Estimate]
     chance: float
+
+    @property
+    def gain(self) -> Estimate:
+        """The winner's gain over the raw prompt."""
+        return self.gains[self.condition.strategy]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelVerdict:
+    """One arm at a level against itself at the reference level, two one-sided tests at 5 %.
+
+    ``delta`` (level − reference) carries the 90 % interval that decides; ``flips`` is the share of
+    items whose outcome changed.
+    """
+
+    condition: Condition
+    reference: Condition
+    verdict: Literal["equivalent", "worse", "undecided"]
+    delta: Estimate
+    margin: float
+    flips: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +180,9 @@ class Analysis:
     ``raw`` and ``instruct`` are the two ends of the recovered share at ``level`` (None when the
     run has no such pair); ``shares`` are against raw at every level and against every control at
     ``level``. ``declared`` is a Holm family; ``explored`` and ``interactions`` share one
-    Benjamini-Hochberg family. ``headline_kinds`` are the kinds of item the headline counts.
+    Benjamini-Hochberg family, ``pairs`` (every two strategies of a stage at ``level``) have their
+    own. ``margin`` is the difference that counts as none, ``equivalences`` the levels judged by it.
+    ``headline_kinds`` are the kinds of item the headline counts.
     ``unranked`` says why the
     wrappers may not be ranked (answers missing from some more than from others); else empty.
     """
@@ -184,6 +208,9 @@ class Analysis:
     declared: tuple[Comparison, ...]
     explored: tuple[Comparison, ...]
     interactions: tuple[Comparison, ...]
+    pairs: tuple[Comparison, ...]
+    margin: float
+    equivalences: tuple[LevelVerdict, ...]
     power: tuple[Power, ...]
     predictability: tuple[Predictability, ...]
     unranked: str
@@ -202,6 +229,11 @@ class Analysis:
             if (item.wrapper, item.control) == (wrapper, control):
                 return item
         return None
+
+    def pair(self, one: Condition, other: Condition) -> Comparison | None:
+        """The comparison of two strategies of one stage, whichever of them comes first."""
+        wanted = {one, other}
+        return next((item for item in self.pairs if {item.a, item.b} == wanted), None)
 
     def best_at(self, level: str) -> BestWrapper | None:
         """The best wrapper of a level, None where there is none to choose."""

@@ -172,9 +172,12 @@ def _print_result(result: RunResult) -> None:
     """The answer in the terminal: one row per condition, then where the reports are."""
     from rich.console import Console
 
-    from harness.reporting import summary_table
+    from harness.analysis import decide
+    from harness.reporting import decision_lines, summary_table
 
     Console().print(summary_table(result.run.analysis))
+    for line in decision_lines(decide(result.run.analysis)):
+        typer.echo(line)
     if result.failed:
         typer.echo(
             f"{len(result.failed)} requests failed and are missing from every figure; "

@@ -7,9 +7,10 @@ asked again; what did is answered, compared item by item and judged: pass, regre
 from __future__ import annotations
 
 from harness.gate.baseline import Arm, Baseline, Item, Source, read_baseline, write_baseline
-from harness.gate.judge import ArmVerdict, Flip, Verdicts, default_margin, judge
+from harness.gate.judge import ArmVerdict, Flip, Verdicts, judge
 from harness.gate.run import Gated, GateOptions, gate, update
 from harness.gate.watch import changed_files, watched
+from harness.stats.power import default_margin
 
 __all__ = [
     "Arm",

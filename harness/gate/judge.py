@@ -16,7 +16,7 @@ import numpy as np
 from harness.gate.baseline import Arm, Item
 from harness.records import Sample, Verdict
 from harness.stats.pairs import noninferiority
-from harness.stats.power import TYPICAL_DISCORDANCE
+from harness.stats.power import default_margin
 
 DIFFERENTIAL_MISSING = 0.02
 """The share of items that one side may lack beyond the other before nothing is compared."""
@@ -58,17 +58,6 @@ class Verdicts:
         found = {arm.verdict for arm in self.arms}
         order: tuple[Verdict, ...] = ("regress", "inconclusive")
         return next((name for name in order if name in found), "pass")
-
-
-def default_margin(items: int) -> float:
-    """What so many items resolve: 80 % power at no difference and 10 % discordance, one-sided 5 %.
-
-    248 items resolve 5 points. At most 0.99, which nothing can fail: too few items to gate with.
-    """
-    from scipy.special import ndtri
-
-    reach = float(ndtri(0.95) + ndtri(0.8))
-    return min(0.99, reach * math.sqrt(TYPICAL_DISCORDANCE / max(items, 1)))
 
 
 def judge(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness.reporting.folder import Run, analysed, find_run, read_run, writable, write_run
-from harness.reporting.terminal import summary_table
+from harness.reporting.terminal import decision_lines, summary_table
 
 __all__ = [
     "Run",
     "analysed",
+    "decision_lines",
     "find_run",
     "read_run",
     "summary_table",

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from harness.analysis import Analysis
 from harness.hashing import tagged_hash
+from harness.numbers import size
 from harness.records import Condition, Scored
 from harness.reporting.markdown import code, paragraphs
-from harness.reporting.numbers import size
 from harness.sanitize import fence, for_markdown
 
 SHOWN = 3

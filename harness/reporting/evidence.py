@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness import numbers
 from harness.analysis import Analysis, ConditionSummary
-from harness.reporting import numbers
 from harness.reporting.markdown import code, paragraphs, table
 from harness.sanitize import for_markdown
 

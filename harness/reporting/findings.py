@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from harness.analysis import Analysis, BestWrapper, ConditionSummary
-from harness.records import Comparison, Condition
-from harness.reporting import numbers
+from harness import numbers
+from harness.analysis import Analysis, BestWrapper, ConditionSummary, decide
+from harness.analysis.decisions import ALPHA
+from harness.records import Comparison, Condition, Decision
 from harness.reporting.markdown import bullets, code, paragraphs, table
 from harness.sanitize import for_markdown
 from harness.stats.power import items_to_detect
@@ -16,54 +17,27 @@ _SMALL_GOAL = 0.03
 
 
 def the_answer(analysis: Analysis) -> str:
-    """Raw, the best wrapper, instruct, and the recovered share, in a sentence and a table."""
+    """What to do, in the words that terminal and HTML use too, and the figures it rests on."""
     best = analysis.best_at(analysis.level)
+    notes = "" if best else for_markdown(" ".join(analysis.notes))
     return paragraphs(
-        _verdict(analysis, best),
+        decisions_section(decide(analysis)) or f"**Nothing is decided:** {notes}",
         _ends_and_best(analysis, best),
-        f"The gap itself, instruct − raw, is {numbers.points(best.recovery.gap)}." if best else "",
         _selection(best) if best else "",
         _power(analysis),
         _missing(analysis),
     )
 
 
-def _verdict(analysis: Analysis, best: BestWrapper | None) -> str:
-    """The one sentence a reader came for."""
-    if best is None:
-        lacking = (
-            "no wrapper was run on the base, or too few items to choose one on others"
-            if analysis.raw and analysis.instruct
-            else " ".join(analysis.notes)
-        )
-        return f"**This run has no recovered share:** {for_markdown(lacking)}"
-    share, gain = best.recovery.share, best.recovery.gain
-    if analysis.unranked:
-        return f"**The wrappers are not ranked:** {for_markdown(analysis.unranked)}."
-    if gain.high is not None and gain.high < 0:
-        return f"**Wrapping hurts:** best wrapper − raw = {numbers.points(gain)}."
-    if gain.low is None or gain.low <= 0:
-        return (
-            "**No wrapper is shown to beat the raw prompt:** "
-            f"best wrapper − raw = {numbers.points(gain)}."
-            + (f" The recovered share is {for_markdown(share.note)}." if share.note else "")
-        )
-    if share.value is None:
-        return (
-            f"**The recovered share is {for_markdown(share.note)}.** "
-            f"What remains: best wrapper − raw = {numbers.points(best.recovery.gain)}, "
-            f"instruct − best wrapper = {numbers.points(best.recovery.rest)}."
-        )
-    return (
-        f"**Wrapping recovers {numbers.rate(share)} of the gap** between the raw base and the "
-        f"instruct model (best wrapper − raw = {numbers.points(gain)}; "
-        f"Fieller {numbers.rate(best.recovery.fieller)})."
-        + (
-            " A gap seen with so few items tends to be overstated, and the share with it."
-            if best.recovery.overstated
-            else ""
-        )
-    )
+def decisions_section(decisions: Sequence[Decision]) -> str:
+    """Decisions as a list: the sentence, then its evidence and what would settle what is open."""
+    lines = []
+    for item in decisions:
+        lines.append(f"- **{item.topic}, {item.verdict}:** {for_markdown(item.sentence)}")
+        lines += [f"  - {for_markdown(line)}" for line in item.evidence]
+        if item.settle:
+            lines.append(f"  - To settle it: {for_markdown(item.settle)}")
+    return "\n".join(lines)
 
 
 def _ends_and_best(analysis: Analysis, best: BestWrapper | None) -> str:
@@ -244,6 +218,30 @@ def _beside_the_share(analysis: Analysis, raw: ConditionSummary) -> str:
         "p (BH)",
     ]
     return table(columns, rows) if rows else ""
+
+
+def strategy_pairs_section(analysis: Analysis) -> str:
+    """Every two strategies against each other, one Benjamini–Hochberg family."""
+    if not analysis.pairs:
+        return ""
+    stages = len({item.a.stage for item in analysis.pairs}) > 1
+    rows = [
+        [
+            _arm(item.b) if stages else code(item.b.strategy),
+            code(item.a.strategy),
+            numbers.points(item.delta),
+            numbers.outcomes(item),
+            numbers.p_value(item.adjusted_p),
+            "yes" if item.adjusted_p <= ALPHA else "cannot tell",
+        ]
+        for item in sorted(analysis.pairs, key=lambda item: (item.a.stage, item.adjusted_p))
+    ]
+    columns = ["strategy", "against", "difference", "wins / losses / ties", "p (BH)", "differs"]
+    return paragraphs(
+        table(columns, rows, left=2),
+        f"At {code(analysis.level)}, all {numbers.size(len(rows), 'pair')} in one family; "
+        "intervals are not adjusted. What is not told apart is not shown to be equal.",
+    )
 
 
 def _against_controls(analysis: Analysis) -> str:

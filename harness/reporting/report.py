@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness import numbers
 from harness.analysis import Analysis
 from harness.records import RunManifest, Scored
-from harness.reporting import numbers
 from harness.reporting.answers import side_by_side
 from harness.reporting.evidence import (
     every_condition,
@@ -21,6 +21,7 @@ from harness.reporting.findings import (
     leaderboard,
     level_section,
     other_kinds,
+    strategy_pairs_section,
     the_answer,
 )
 from harness.reporting.markdown import bullets, code, paragraphs, table
@@ -43,6 +44,7 @@ def report_text(
     sections = [
         ("", the_answer(analysis)),
         ("Leaderboard", paragraphs(_picture(plots, "leaderboard.png"), leaderboard(analysis))),
+        ("Strategy against strategy", strategy_pairs_section(analysis)),
         (
             "Quantization",
             paragraphs(_picture(plots, "levels.png"), level_section(analysis)),

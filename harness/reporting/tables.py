@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.analysis import Analysis, ConditionSummary
 from harness.atomic import writing
+from harness.numbers import cell
 from harness.records import Comparison, Estimate, Scored
-from harness.reporting.numbers import cell
 from harness.reporting.scrub import scrub_text
 from harness.sanitize import for_csv, for_terminal
 from harness.stats.recovery import Recovery

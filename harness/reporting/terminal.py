@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness import numbers
 from harness.analysis import Analysis
-from harness.reporting import numbers
+from harness.records import Decision
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -23,9 +25,7 @@ def summary_table(analysis: Analysis) -> Table:
     headline = analysis.n_headline
     table = Table(
         title=Text(f"prompt-level strict accuracy on {numbers.size(headline, 'item')}, 95 %"),
-        caption=Text(_caption(analysis)),
         title_justify="left",
-        caption_justify="left",
         box=None,
         pad_edge=False,
     )
@@ -50,14 +50,11 @@ def summary_table(analysis: Analysis) -> Table:
     return table
 
 
-def _caption(analysis: Analysis) -> str:
-    best = analysis.best_at(analysis.level)
-    if best is None:
-        return ""
-    name = for_terminal(best.winner.strategy)
-    if best.recovery.share.value is None:
-        return f"recovered share at {analysis.level}: {best.recovery.share.note}"
-    return (
-        f"at {for_terminal(analysis.level)} the best wrapper (overall {name}, judged on other "
-        f"prompts than it was chosen on) recovers {numbers.rate(best.recovery.share)}"
-    )
+def decision_lines(decisions: Sequence[Decision]) -> list[str]:
+    """Decisions as lines of text, in the words of the report: verdict, sentence, what is open."""
+    lines = []
+    for item in decisions:
+        lines.append(f"{item.topic} ({item.verdict}): {for_terminal(item.sentence)}")
+        if item.settle:
+            lines.append(f"    to settle it: {for_terminal(item.settle)}")
+    return lines

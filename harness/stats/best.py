@@ -40,12 +40,20 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Simultaneous claims about column ``winner``, and the chance that it is the best."""
+    """Simultaneous claims about column ``winner``, and the chance that it is the best.
+
+    ``gains`` are the gains of all columns, every interval holding at once.
+    """
 
     winner: int
     score: Estimate
-    gain: Estimate
+    gains: tuple[Estimate, ...]
     chance: float
+
+    @property
+    def gain(self) -> Estimate:
+        """The winner's gain over the raw prompt."""
+        return self.gains[self.winner]
 
 
 def best_of_many(
@@ -146,6 +154,9 @@ class _Judge:
         own = replace(
             own,
             gain=self._difference(self.values[place] - base, worth - raw),
+            rest=self._difference(
+                instruct - self.values[place], self._mean(place, self.k + 1) - worth
+            ),
             share=self._share(own, worth - raw, self._mean(place, self.k + 1) - raw),
         )
         there = self._mean(0, self.k)
@@ -225,7 +236,7 @@ def _named(
     wide = 2 * float(ndtr(max_t(scores.mean(axis=0), means, level))) - 1
     score = clustered_rate(scores[:, winner], np.ones(len(scores)), clusters, level=wide)
     wide = 2 * float(ndtr(max_t((scores - base[:, None]).mean(axis=0), gains, level))) - 1
-    gain = paired(base, scores[:, winner], clusters, level=wide).delta
+    found = [paired(base, scores[:, column], clusters, level=wide).delta for column in range(k)]
     rounded = np.round(means, 9)
     top = rounded == rounded.max(axis=1, keepdims=True)
     chance = float((top[:, winner] / top.sum(axis=1)).mean())
@@ -233,6 +244,6 @@ def _named(
     return Named(
         winner,
         replace(score, level=level, method=method),
-        replace(gain, level=level, method=method),
+        tuple(replace(gain, level=level, method=method) for gain in found),
         chance,
     )

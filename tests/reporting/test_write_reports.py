@@ -213,17 +213,19 @@ def test_a_run_without_a_pair_is_reported(tmp_path: Path) -> None:
         )
         / "report.md"
     ).read_text("utf-8")
-    assert "has no recovered share" in report
+    assert "- **level, " in report.split("## ")[0]
+    assert "recovery, " not in report
     assert "## Every condition" in report
 
 
-def test_a_share_that_is_not_estimable_says_why_in_the_first_lines(tmp_path: Path) -> None:
+def test_a_share_that_is_not_estimable_is_not_claimed_in_the_first_lines(tmp_path: Path) -> None:
     rows = [passes(sample(f"i{n}"), c, n % 2 == 0) for n in range(20) for c in (RAW, QA, NATIVE)]
     report = (written(rows, tmp_path) / "report.md").read_text("utf-8")
     top = report.split("## ")[0]
-    assert "The recovered share is not estimable" in top
-    assert "instruct minus base is 0.0 points" in top
-    assert "best wrapper − raw = +0.0 points" in top
+    assert "**recovery, shown not:** Wrapping gains less than" in top
+    assert "instruct − raw: \\+0.0 points" in top
+    assert "best wrapper − raw = \\+0.0 points" in top
+    assert "not estimable" in report
 
 
 def test_the_report_prints_the_engine_mode(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import numbers
 from harness.records import Comparison, Condition, Estimate
-from harness.reporting import numbers
 
 
 def estimate(value: float | None, low: float | None = None, high: float | None = None) -> Estimate:
