@@ -82,7 +82,8 @@ def items_to_detect(
     """Paired items needed to see an effect, by exact power, within 1 %.
 
     Starts a little under the normal approximation (Connor 1987) and grows until the power is there;
-    beyond :data:`MANY` items the approximation itself is that good, and the exact sum slow. Raises ValueError for an effect larger than the discordance, which cannot be.
+    beyond :data:`MANY` items the approximation itself is that good, and the exact sum slow.
+    Raises ValueError for an effect larger than the discordance, which cannot be.
     """
     if not 0 < effect <= discordance:
         raise ValueError(f"an effect of {effect} does not fit a discordance of {discordance}")
