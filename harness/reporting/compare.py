@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness import numbers
 from harness.analysis.between import ArmsCompared, Item, RunsCompared, compare_rows
 from harness.records import Scored
-from harness.reporting import numbers
 from harness.reporting.folder import Run
 from harness.reporting.markdown import code, paragraphs, table
 from harness.sanitize import fence, for_html, for_markdown

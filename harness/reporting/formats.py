@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.atomic import replacing, writing
 from harness.errors import ConfigError
+from harness.numbers import cell
 from harness.reporting.folder import Run
-from harness.reporting.numbers import cell
 from harness.reporting.tables import TABLES, write_csv
 
 
