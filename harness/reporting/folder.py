@@ -39,6 +39,7 @@ from harness.records import (
     Scored,
     Views,
 )
+from harness.reporting.html import pages
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.scrub import scrub, scrub_text
@@ -158,9 +159,9 @@ def writable(folder: Path) -> None:
 def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     """Write the run into its folder; the same run gives the same bytes, whatever its rows' order.
 
-    ``samples.jsonl``, the CSV tables, ``manifest.json``, ``plots/*.png`` and ``report.md``, which
-    comes last: a folder without it is unfinished. ``stale`` says what has changed since the run,
-    for the top of the report. Every file appears whole. Home folders and
+    ``samples.jsonl``, the CSV tables, ``manifest.json``, ``plots/*.png``, ``report.html`` and
+    ``report.md``, which comes last: a folder without it is unfinished. ``stale`` says what has
+    changed since the run, for the top of the reports. Every file appears whole. Home folders and
     secrets are scrubbed from the manifest, errors and the command.
     """
     folder = run.folder
@@ -185,7 +186,28 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
         command=run.manifest.command,
         plots=plots,
     )
+    _write_pages(run, stale, plots)
     write_text(folder / "report.md", report)
+
+
+def _write_pages(run: Run, stale: Sequence[str], plots: Mapping[str, str]) -> None:
+    """report.html, and as many further pages as its answers take; pages of before are removed."""
+    written = set()
+    for name, text in pages(
+        run.analysis,
+        run.scored,
+        run.manifest,
+        description=run.experiment.description,
+        warnings=[*run.manifest.warnings, *stale],
+        command=run.manifest.command,
+        plots=plots,
+        images={name: (run.folder / "plots" / name).read_bytes() for name in plots},
+    ):
+        write_text(run.folder / name, text)
+        written.add(name)
+    for old in run.folder.glob("report-*.html"):
+        if old.name not in written:
+            old.unlink()
 
 
 def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,256 @@
+"""report.html: the decision, the figures and every answer in one page that needs nothing else.
+
+The page is data, markup, one style sheet and one script, all inside the file; its content security
+policy allows these and nothing from elsewhere. Figures are plain HTML and can be read without the
+script; the explorer of answers unpacks its data (JSON, deflated) in the browser and puts every text
+into the page as text. Runs too large for one page are spread over several.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from harness import numbers
+from harness.analysis import Analysis, ConditionSummary, decide
+from harness.records import Condition, RunManifest, Scored
+from harness.reporting.scrub import scrub, scrub_text
+from harness.sanitize import for_terminal
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+PAGE_BYTES = 3_400_000
+"""Deflated bytes of answers on one page: with everything else it stays under 5 MB."""
+TEXT = 20_000
+"""Characters shown of one text; the rest is in samples.jsonl, and the page says so."""
+
+
+def pages(
+    analysis: Analysis,
+    scored: Sequence[Scored],
+    manifest: RunManifest,
+    *,
+    description: str,
+    warnings: Sequence[str],
+    command: str,
+    plots: Mapping[str, str],
+    images: Mapping[str, bytes],
+) -> Iterator[tuple[str, str]]:
+    """The report's pages, file name and content; ``images`` are the plots' bytes by name."""
+    order = {item.condition: place for place, item in enumerate(analysis.conditions)}
+    groups = list(_groups(scored, order))
+    names = [_page_name(number) for number in range(len(groups))]
+    style, script = _part("page.css"), _part("page.js")
+    shared: dict[str, Any] = {
+        "title": str(manifest.experiment.get("name", "run")),
+        "style": style,
+        "script": script,
+        "policy": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src '{_sha256(style)}'; script-src '{_sha256(script)}'",
+        "names": names,
+        "warnings": [scrub_text(text) for text in warnings],
+        "clean": for_terminal,
+    }
+    figures = {
+        "description": scrub_text(description),
+        "decisions": decide(analysis),
+        "pictures": [
+            (plots[name], base64.b64encode(images[name]).decode("ascii"))
+            for name in plots
+            if name in images
+        ],
+        "level": analysis.level,
+        "arms": [_arm(analysis, item) for item in (*analysis.conditions, *analysis.controls)],
+        "shares": _shares(analysis),
+        "categories": sorted(analysis.categories),
+        "heat": _heat(analysis),
+        "checks": _checks(scored, analysis),
+        "manifest": json.dumps(scrub(manifest), indent=2, sort_keys=True, ensure_ascii=False),
+        "command": scrub_text(command),
+    }
+    for number, group in enumerate(groups):
+        own = {"packed": _packed(group), "number": number, "count": len(groups)}
+        more = figures if number == 0 else {}
+        yield names[number], _template().render(**shared, **own, **more, first=number == 0)
+
+
+def _page_name(number: int) -> str:
+    return "report.html" if number == 0 else f"report-{number + 1}.html"
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html.jinja"))
+
+
+def _part(name: str) -> str:
+    return (files(__name__) / name).read_text(encoding="utf-8")
+
+
+def _sha256(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
+
+
+def _arm(analysis: Analysis, item: ConditionSummary) -> dict[str, Any]:
+    """A row of the table of conditions: texts with the numbers they are sorted by."""
+    metrics, finish = item.headline, item.finish
+    unended = finish.get("length", 0.0) + finish.get("loop", 0.0)
+    return {
+        "stage": item.condition.stage,
+        "level": item.condition.level,
+        "strategy": item.condition.strategy,
+        "reference": item.condition.level in (analysis.level, "-"),
+        "cells": [
+            (numbers.rate(metrics.prompt_strict), metrics.prompt_strict.value),
+            (numbers.percent(metrics.null_corrected.value), metrics.null_corrected.value),
+            (numbers.rate(metrics.inst_strict), metrics.inst_strict.value),
+            (numbers.decimal(item.bits_per_weight, 2), item.bits_per_weight),
+            (numbers.decimal(item.mean_prompt_tokens, 0), item.mean_prompt_tokens),
+            (numbers.percent(item.eos_rate, 0), item.eos_rate),
+            (numbers.percent(finish.get("stop"), 0), finish.get("stop")),
+            (numbers.percent(unended, 0), unended),
+            (numbers.percent(item.missing_share, 0), item.missing_share),
+        ],
+    }
+
+
+def _shares(analysis: Analysis) -> list[list[tuple[str, float | None]]]:
+    """Recovered shares against raw: one row per wrapper and level."""
+    rows = []
+    for item in analysis.shares:
+        if item.control.strategy != "raw":
+            continue
+        found = item.recovery
+        rows.append(
+            [
+                (item.wrapper.strategy, None),
+                (item.wrapper.level, None),
+                (numbers.rate(found.share), found.share.value),
+                (numbers.points(found.gain), found.gain.value),
+                (numbers.points(found.rest), found.rest.value),
+            ]
+        )
+    return rows
+
+
+def _heat(analysis: Analysis) -> list[dict[str, Any]]:
+    """Score by category at the reference level, each with a shade from 0 to 10."""
+    rows = []
+    for item in analysis.conditions:
+        if item.condition.level != analysis.level:
+            continue
+        cells = []
+        for category in sorted(analysis.categories):
+            estimate = item.categories.get(category)
+            value = estimate.value if estimate else None
+            shown = numbers.percent(value, 0)
+            cells.append((shown, "none" if value is None else f"h{round(10 * value)}"))
+        rows.append({"arm": f"{item.condition.stage} {item.condition.strategy}", "cells": cells})
+    return rows
+
+
+def _checks(scored: Sequence[Scored], analysis: Analysis) -> dict[str, Any]:
+    """How often each check passes in each arm at the reference level."""
+    arms = [
+        item.condition for item in analysis.conditions if item.condition.level == analysis.level
+    ]
+    counts: dict[str, dict[Condition, list[int]]] = {}
+    for row in scored:
+        if row.condition not in arms:
+            continue
+        for result in row.results:
+            if result.strict is not None:
+                tally = counts.setdefault(result.check_id, {}).setdefault(row.condition, [0, 0])
+                tally[0] += result.strict
+                tally[1] += 1
+    rows = []
+    for name in sorted(counts):
+        cells: list[tuple[str, float | None]] = []
+        for arm in arms:
+            passed, n = counts[name].get(arm, [0, 0])
+            share = passed / n if n else None
+            cells.append((f"{passed}/{n}" if n else numbers.NOTHING, share))
+        rows.append((name, cells))
+    return {"arms": [f"{arm.stage} {arm.strategy}" for arm in arms], "rows": rows}
+
+
+def _groups(
+    scored: Sequence[Scored], order: Mapping[Condition, int]
+) -> Iterator[list[list[Scored]]]:
+    """Rows by item, as many items as fit a page; an item's arms in the order of the figures."""
+
+    def place(row: Scored) -> tuple[int, str, int]:
+        return (order.get(row.condition, len(order)), str(row.condition), row.epoch)
+
+    items: dict[tuple[str, str], list[Scored]] = {}
+    for row in sorted(scored, key=lambda row: (row.sample.suite, row.sample.id)):
+        items.setdefault((row.sample.suite, row.sample.id), []).append(row)
+    group: list[list[Scored]] = []
+    size = 0
+    for rows in items.values():
+        own = len(zlib.compress(json.dumps([_row(row, {}) for row in rows]).encode(), 6))
+        if group and size + own > PAGE_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(sorted(rows, key=place))
+        size += own
+    yield group
+
+
+def _packed(group: Sequence[Sequence[Scored]]) -> str:
+    """The explorer's data: items with their answers; repeated texts stand once, by number."""
+    texts: dict[str, int] = {}
+    items = [
+        {
+            "id": for_terminal(rows[0].sample.id),
+            "suite": for_terminal(rows[0].sample.suite),
+            "category": for_terminal(rows[0].sample.category),
+            "messages": [
+                [turn.role, _text(turn.content, texts)] for turn in rows[0].sample.messages
+            ],
+            "rows": [_row(row, texts) for row in rows],
+        }
+        for rows in group
+    ]
+    data = json.dumps({"items": items, "texts": list(texts)}, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(data.encode("utf-8"), 9)).decode("ascii")
+
+
+def _row(row: Scored, texts: dict[str, int]) -> dict[str, Any]:
+    generation = row.generation
+    rest = generation.text[len(generation.answer) :]
+    return {
+        "stage": for_terminal(row.condition.stage),
+        "level": for_terminal(row.condition.level),
+        "strategy": for_terminal(row.condition.strategy),
+        "epoch": row.epoch,
+        "ok": row.passed,
+        "prompt": _text(row.prompt, texts),
+        "prefill": _text(row.prefill, texts),
+        "answer": _text(generation.answer, texts),
+        "rest": _text(rest, texts),
+        "finish": generation.finish_reason,
+        "tokens": generation.completion_tokens,
+        "error": for_terminal(scrub_text(generation.error or "")),
+        "checks": [
+            [for_terminal(result.check_id), result.strict, _text(result.reason, texts)]
+            for result in row.results
+        ],
+    }
+
+
+def _text(text: str, texts: dict[str, int]) -> int:
+    """The number of a text among the page's, cut and with its control characters shown."""
+    if len(text) > TEXT:
+        text = f"{text[:TEXT]}… ({len(text) - TEXT:,} more characters in samples.jsonl)"
+    return texts.setdefault(for_terminal(text), len(texts))
