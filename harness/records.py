@@ -428,7 +428,8 @@ class RunManifest:
     """All that could change a number: config, hashes, versions, device, engine; JSON-ready.
 
     ``warnings`` are what a reader must know before any figure; ``command`` made the run;
-    ``sources`` are the templates' texts.
+    ``sources`` are the templates' texts; ``checks`` the versions of the checks, ``plugins`` the
+    digests of the user's own modules of them.
     """
 
     experiment: Mapping[str, Any]
@@ -442,6 +443,8 @@ class RunManifest:
     warnings: tuple[str, ...] = ()
     command: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, int] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
 
 def request_key(

@@ -6,7 +6,7 @@ One family of checks stands in each file; :mod:`harness.checks.registry` says wh
 from harness.checks.controls import CONTROLS, respond
 from harness.checks.judging import in_parallel, judge, judge_many, metrics, validate
 from harness.checks.own import code, compose, content, structure
-from harness.checks.plugins import load_plugins
+from harness.checks.plugins import load_plugins, loaded_digests
 from harness.checks.published import ifbench_format, ifbench_words, ifeval
 from harness.checks.registry import Check, CodeSettings, all_checks, find_check
 from harness.checks.text.health import health, views
@@ -28,6 +28,7 @@ __all__ = [
     "judge",
     "judge_many",
     "load_plugins",
+    "loaded_digests",
     "metrics",
     "respond",
     "structure",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,7 +16,8 @@ from harness.hashing import file_sha256
 ENTRY_POINTS = "harness.checks"
 """Entry-point group of installed packages whose modules register checks when imported."""
 
-_LOADED: list[Path] = []
+_LOADED: dict[Path, str] = {}
+"""Each file loaded so far, with the sha256 it had."""
 
 
 def load_plugins(modules: Sequence[Path] = ()) -> None:
@@ -29,7 +30,7 @@ def load_plugins(modules: Sequence[Path] = ()) -> None:
         path = Path(module).resolve()
         if path not in _LOADED:
             _load_file(path)
-            _LOADED.append(path)
+            _LOADED[path] = file_sha256(path)
 
 
 def only_here() -> bool:
@@ -46,6 +47,11 @@ def _written(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
 def loaded() -> tuple[Path, ...]:
     """The files loaded so far, for processes that judge beside this one."""
     return tuple(_LOADED)
+
+
+def loaded_digests() -> Mapping[Path, str]:
+    """The sha256 of each file loaded so far: whoever changes a check changes what it says."""
+    return dict(_LOADED)
 
 
 def _load_file(path: Path) -> None:

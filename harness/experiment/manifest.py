@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, native
+from harness import __version__, checks, native
+from harness.checks.registry import bind
 from harness.config import Experiment
 from harness.experiment.plan import Plan
 from harness.experiment.resolve import StageModel
@@ -51,6 +52,8 @@ def build_manifest(
         templates=dict(plan.templates),
         sources=dict(plan.sources),
         suites=dict(suites),
+        checks=_checks(plan),
+        plugins={path.name: digest for path, digest in checks.loaded_digests().items()},
         versions=_versions(),
         engine={
             "build": asdict(build),
@@ -68,6 +71,15 @@ def build_manifest(
         warnings=tuple(warnings),
         command=command,
     )
+
+
+def _checks(plan: Plan) -> dict[str, int]:
+    """The version of every check that judges; of a composed one the highest, with its parts."""
+    found: dict[str, int] = {}
+    for sample in plan.samples:
+        for spec in sample.checks:
+            found[spec.id] = max(found.get(spec.id, 0), bind(spec).version)
+    return dict(sorted(found.items()))
 
 
 def _model(item: StageModel) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness import checks
 from harness.checks import CodeSettings
+from harness.checks.registry import bind
 from harness.datasets import load_suite, suite_name, suite_sha256
 from harness.errors import CheckError, HarnessError
 from harness.experiment.judging import score
@@ -98,8 +99,8 @@ def rescore(
         rows.append(new)
     if unsupported:
         kept["a check that cannot judge here (code_passes without --code, say)"] = unsupported
-    stale = (*stale, *_templates_now(read))
     run_now = replace(read, folder=out or read.folder, scored=tuple(rows))
+    stale = (*stale, *_templates_now(read), *_checks_now(run_now))
     count = sum(len(judged[number].results) for number in judged)
     return Rescored(run_now, tuple(changed), count, kept, stale)
 
@@ -107,7 +108,7 @@ def rescore(
 def rewrite(run: str | Path, *, out: Path | None = None) -> tuple[Run, tuple[str, ...]]:
     """Write a run's reports again from the verdicts on file, and what is stale about them."""
     read = read_run(run)
-    stale = (*_suites_now(read)[1], *_templates_now(read))
+    stale = (*_suites_now(read)[1], *_templates_now(read), *_checks_now(read))
     again = replace(read, folder=out or read.folder)
     write_run(again, stale=stale)
     return again, stale
@@ -156,6 +157,34 @@ def _templates_now(run: Run) -> tuple[str, ...]:
         f"templates changed since this run: {', '.join(changed)}; its answers are those of the "
         "old ones, run the experiment again for the new",
     )
+
+
+def _checks_now(run: Run) -> tuple[str, ...]:
+    """Which verdicts were made by other versions of their checks, or by other modules of checks."""
+    moved: dict[str, tuple[int, int]] = {}
+    seen: set[tuple[str, str, int]] = set()
+    for row in run.scored:
+        for result in row.results:
+            place = (row.sample.suite, row.sample.id, result.index)
+            if place in seen or result.index >= len(row.sample.checks):
+                continue
+            seen.add(place)
+            try:
+                now = bind(row.sample.checks[result.index]).version
+            except CheckError:
+                continue
+            if now != result.version:
+                moved[result.check_id] = (result.version, now)
+    notes = [
+        f"the check {name} judged in version {before}, here it is version {now}: harness score "
+        "judges again"
+        for name, (before, now) in sorted(moved.items())
+    ]
+    for path, digest in checks.loaded_digests().items():
+        before = run.manifest.plugins.get(path.name)
+        if before is not None and before != digest:
+            notes.append(f"the module of checks {path.name} has changed since this run")
+    return tuple(notes)
 
 
 def _judgeable(row: Scored, current: Questions, *, complete: bool) -> tuple[Sample | None, str]:

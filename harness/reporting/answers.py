@@ -99,7 +99,9 @@ def _answer(row: Scored, arm: Condition) -> str:
         verdict = f"fails {reasons}"
     else:
         verdict = "passes"
-    more = len(generation.text) - len(generation.answer)
+    rest = generation.text[len(generation.answer) :]
+    stop = next((stop for stop in row.stops if rest.startswith(stop)), "")
+    more = len(rest) - len(stop)
     cut = f"; {size(more, 'character')} after the stop string not shown" if more > 0 else ""
     return paragraphs(
         f"**{for_markdown(arm.stage)} · {code(arm.strategy)}** {verdict}. Ended by "

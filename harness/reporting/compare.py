@@ -84,6 +84,8 @@ def _differences(a: Run, b: Run) -> Iterator[Difference]:
             yield Difference(f"template {name}", shown[0], shown[1], _diff(texts[0], texts[1]))
     for title, left, right in (
         ("suite", one.suites, other.suites),
+        ("check", one.checks, other.checks),
+        ("module of checks", one.plugins, other.plugins),
         ("engine", one.engine, other.engine),
         ("machine", one.system, other.system),
         ("version", one.versions, other.versions),

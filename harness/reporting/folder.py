@@ -413,6 +413,8 @@ class _Manifest(BaseModel):
     warnings: tuple[str, ...] = ()
     command: str = ""
     sources: dict[str, str] = {}
+    checks: dict[str, int] = {}
+    plugins: dict[str, str] = {}
     samples_sha256: str = ""
 
 

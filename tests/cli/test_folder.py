@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -126,6 +127,47 @@ def test_a_verdict_that_changes_leaves_the_old_one_beside_it(
     replaced = [old for row in one for old in row["earlier"]]
     assert len(replaced) == int(out.splitlines()[-1].split(" changed")[0].split()[-1]) > 0
     assert {old["id"] for old in replaced} == {"target"}
+
+
+def test_verdicts_of_other_versions_of_a_check_are_said_to_be_stale(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of(folder)
+    for row in rows:
+        for verdict in row["checks"]:
+            verdict["version"] = 7
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "samples.jsonl").write_text(text, encoding="utf-8")
+    note = "the check target judged in version 7, here it is version 1"
+    code, out, _ = said(capsys, "report", folder)
+    assert code == 0 and f"stale: {note}" in out
+    assert note in (folder / "report.md").read_text("utf-8")
+    code, out, _ = said(capsys, "score", folder)
+    assert code == 0 and "stale" not in out
+    assert {verdict["version"] for row in rows_of(folder) for verdict in row["checks"]} == {1}
+
+
+def test_a_module_of_checks_that_has_changed_is_said_to_be_stale(
+    made: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    module = tmp_path / "mine.py"
+    source = (
+        "from harness.checks.registry import Context, Outcome, check\n"
+        "@check('stale:mine')\n"
+        "def mine(context: Context) -> Outcome:\n"
+        "    return Outcome(True, 'fine')\n"
+    )
+    module.write_text(source, encoding="utf-8")
+    monkeypatch.setenv("HARNESS_CACHE", str(made / "cache"))
+    run = tmp_path / "run-of-mine"
+    assert main(["run", str(made / "exp.yaml"), "-q", "-o", str(run), "--checks", str(module)]) == 0
+    data = json.loads((run / "manifest.json").read_text("utf-8"))
+    assert data["plugins"]["mine.py"] == hashlib.sha256(module.read_bytes()).hexdigest()
+    assert data["checks"] == {"punctuation:no_comma": 1, "target": 1}
+    assert "stale" not in said(capsys, "score", run, "--checks", module)[1]
+    edit(run, lambda data: data["plugins"].update({"mine.py": "0" * 64}))
+    out = said(capsys, "score", run, "--checks", module)[1]
+    assert "stale: the module of checks mine.py has changed since this run" in out
 
 
 def test_a_run_folder_runs_nothing_that_it_names(
