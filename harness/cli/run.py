@@ -184,6 +184,7 @@ def _print_result(result: RunResult) -> None:
             "samples.jsonl says why; the same command tries them again"
         )
     typer.echo(f"report: {result.run.folder / 'report.md'}")
+    typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
     if dead := _unanswered(result):
         raise EngineError(
             f"{', '.join(dead)}: every answer failed, so there is nothing to compare; "
