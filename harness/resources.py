@@ -74,6 +74,11 @@ def is_made(folder: Path) -> bool:
         return False
 
 
+def reports_dir() -> Path:
+    """Where runs are written and looked for: $HARNESS_REPORTS, else ``reports`` right here."""
+    return Path(os.environ.get("HARNESS_REPORTS") or "reports").expanduser()
+
+
 def cache_dir() -> Path:
     """Where answers and made files are kept: $HARNESS_CACHE, else the platform's cache folder."""
     if chosen := os.environ.get("HARNESS_CACHE"):

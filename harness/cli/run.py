@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FORMAT = typer.Option(
     None,
     "--format",
-    help="Write the tables in these forms too: csv (samples.csv), json, parquet; comma-separated.",
+    help="Write the tables as csv, json, parquet too, comma-separated (md, html: always).",
 )
 
 

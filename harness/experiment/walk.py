@@ -36,6 +36,7 @@ from harness.records import (
     Scored,
 )
 from harness.reporting import Run, writable, write_run
+from harness.resources import reports_dir
 from harness.store import Store, default_store
 
 OpenEngine = Callable[[Path, str, EngineSettings, Sequence[str]], AbstractContextManager[Generator]]
@@ -342,4 +343,4 @@ def score_all(
 def new_run_folder(name: str) -> Path:
     """``reports/<experiment>/<UTC time>-<four hex digits>``, so that runs sort and never clash."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    return Path("reports") / name / f"{stamp}-{secrets.token_hex(2)}"
+    return reports_dir() / name / f"{stamp}-{secrets.token_hex(2)}"

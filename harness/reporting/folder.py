@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness.analysis import Analysis, analyse
+from harness.analysis import Analysis, analyse, decide
 from harness.atomic import translated, write_text, writing
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError, OutputError
@@ -31,6 +31,7 @@ from harness.records import (
     CheckResult,
     CheckSpec,
     Condition,
+    Decision,
     Generation,
     Message,
     Role,
@@ -44,6 +45,7 @@ from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.scrub import scrub, scrub_text
 from harness.reporting.tables import TABLES, ordered, write_csv
+from harness.resources import reports_dir
 from harness.sanitize import no_surrogates
 
 if TYPE_CHECKING:
@@ -83,6 +85,11 @@ class Run:
     def analysis(self) -> Analysis:
         """The figures: computed when first asked for."""
         return analysed(self.experiment, self.manifest, self.scored)
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What may be acted on: which wrapper, which level, which model, each in one sentence."""
+        return decide(self.analysis)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -295,11 +302,12 @@ def read_run(run: str | Path) -> Run:
     return Run(folder, manifest, tuple(scored), format, digest)
 
 
-def find_run(name: str | Path, reports: Path = Path("reports")) -> Path:
+def find_run(name: str | Path, reports: Path | None = None) -> Path:
     """The folder of a run by path, ``latest``, an experiment's name, or ``experiment/run``.
 
     Raises ConfigError when there is none.
     """
+    reports = reports or reports_dir()
     given = Path(name)
     if given.is_dir():
         if (given / "manifest.json").is_file():
@@ -357,8 +365,9 @@ class Listed:
         }
 
 
-def list_runs(experiment: str | None = None, reports: Path = Path("reports")) -> list[Listed]:
+def list_runs(experiment: str | None = None, reports: Path | None = None) -> list[Listed]:
     """Every readable run below ``reports``, the latest last; ConfigError where none is of that."""
+    reports = reports or reports_dir()
     found: list[Listed] = []
     for folder in run_folders(reports):
         try:

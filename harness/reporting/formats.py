@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def _csv(run: Run) -> list[Path]:
 
 def _json(run: Run) -> list[Path]:
     path = run.folder / "tables.json"
+    decisions = [asdict(item) for item in run.decisions]
     tables = {
         name: [
             {column: printed(row[column]) for column in table.columns}
@@ -61,7 +63,9 @@ def _json(run: Run) -> list[Path]:
         for name, table in TABLES.items()
     }
     with writing(path) as stream:
-        json.dump(tables, stream, ensure_ascii=True, indent=1, allow_nan=False)
+        json.dump(
+            {"decisions": decisions, **tables}, stream, ensure_ascii=True, indent=1, allow_nan=False
+        )
         stream.write("\n")
     return [path]
 
@@ -79,14 +83,15 @@ def _parquet(run: Run) -> list[Path]:
     return paths
 
 
-def _markdown(run: Run) -> list[Path]:
-    return []  # report.md is always there
+def _always(run: Run) -> list[Path]:
+    return []
 
 
 FORMATS: Mapping[str, Callable[[Run], list[Path]]] = {
-    "md": _markdown,
+    "md": _always,
+    "html": _always,
     "csv": _csv,
     "json": _json,
     "parquet": _parquet,
 }
-"""What each form writes beyond ``report.md`` and the CSV tables that every run has."""
+"""What each form writes beyond the reports and the CSV tables that every run has."""

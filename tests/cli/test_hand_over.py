@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from harness.cli import main
 from harness.reporting.tables import TABLES
+from harness.sanitize import for_markdown
 from tests.tinygguf import CHATML, write_llama
 
 SUITE: list[dict[str, Any]] = [
@@ -170,10 +172,15 @@ def test_a_verdict_that_cannot_be_derived_here_is_a_note(
 def test_a_figure_is_the_same_to_the_printed_digit_in_every_form(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, errors = said(capsys, "report", folder, "--format", "md, csv,json,parquet")
+    code, _, errors = said(capsys, "report", folder, "--format", "md, html,csv,json,parquet")
     assert code == 0, errors
     tables = json.loads((folder / "tables.json").read_text("utf-8"))
-    assert set(tables) == set(TABLES)
+    assert set(tables) == {"decisions", *TABLES}
+    report = (folder / "report.md").read_text("utf-8")
+    page = (folder / "report.html").read_text("utf-8")
+    for decision in tables["decisions"]:
+        assert for_markdown(decision["sentence"]) in report
+        assert html.escape(decision["sentence"]) in html.escape(html.unescape(page))
     for name, table in TABLES.items():
         with (folder / (table.file or f"{name}.csv")).open(encoding="utf-8", newline="") as stream:
             head, *rows = csv.reader(stream)
@@ -194,12 +201,11 @@ def test_a_figure_is_the_same_to_the_printed_digit_in_every_form(
                 else:
                     assert float(text) == number == stored, (name, column)
     raw = next(row for row in tables["summary"] if row["strategy"] == "raw")
-    report = (folder / "report.md").read_text("utf-8")
     line = next(line for line in report.splitlines() if line.startswith("| `base/as-is/raw` |"))
     assert f"| {100 * raw['prompt_level_strict_acc']:.1f} % [" in line
     assert said(capsys, "verify", folder)[0] == 0
     code, _, errors = said(capsys, "report", folder, "--format", "xlsx")
-    assert code == 2 and "accepted: md, csv, json, parquet" in errors
+    assert code == 2 and "accepted: md, html, csv, json, parquet" in errors
 
 
 _LOAD = """

@@ -87,6 +87,16 @@ def test_runs_are_listed_by_experiment_the_latest_last(capsys: pytest.CaptureFix
     assert code == 2 and "did you mean 'tiny'?" in errors and errors.count("\n") == 1
 
 
+def test_runs_may_lie_elsewhere(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, "show")[0] == 2
+    monkeypatch.setenv("HARNESS_REPORTS", str(place / "reports"))
+    assert said(capsys, "show", "tiny")[0] == 0
+    assert len(said(capsys, "runs")[1].splitlines()) == 3
+
+
 def test_show_says_which_items_and_which_checks_fail(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "show", "tiny")
     assert code == 0
