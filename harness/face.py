@@ -5,6 +5,7 @@ Every command is one of these calls with its options read and its result printed
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,8 @@ def run(
     ``limit`` items of each suite, spread over its categories; ``out`` is the folder (default:
     ``reports/<name>/<time>``); answers in the store are not generated again unless ``use_cache``
     is false; ``jobs`` processes judge. ``progress`` draws a live bar (default: where somebody
-    watches, a terminal or a notebook). The same call goes on where an interrupted one stopped.
-    Raises HarnessError.
+    watches, a terminal or a notebook; a notebook without ipywidgets gets lines instead). The same
+    call goes on where an interrupted one stopped. Raises HarnessError.
     """
     found = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
     watched = (sys.stderr.isatty() or in_notebook()) if progress is None else progress
@@ -49,7 +50,7 @@ def run(
         command=f"harness.run({found.name!r})",
         progress=watched,
     )
-    with watch(interactive=watched, quiet=not watched) as watcher:
+    with watch(interactive=watched and can_draw(), quiet=not watched) as watcher:
         return walk(with_pair(found, None), options, watcher=watcher).run
 
 
@@ -89,6 +90,11 @@ def score(
     placed = Run(Path(out), found.manifest, found.scored, found.format)
     write_run(placed, stale=stale)
     return placed
+
+
+def can_draw() -> bool:
+    """Whether a live bar can be drawn: on a terminal, or in a notebook that has widgets."""
+    return not in_notebook() or importlib.util.find_spec("ipywidgets") is not None
 
 
 def in_notebook() -> bool:
