@@ -203,6 +203,8 @@ def _rescore(
 
     result = rescore(run, jobs=jobs, plugins=plugins, code=mode, out=out)
     write_run(result.run, stale=result.stale)
+    for note in result.notes:
+        typer.echo(for_terminal(f"ignored: {note}"))
     for note in result.stale:
         typer.echo(for_terminal(f"stale: {note}"))
     for row in result.changed:

@@ -39,7 +39,8 @@ class Rescored:
     """A run judged again: what changed, how many verdicts are new, how many answers kept theirs.
 
     ``stale`` says what is no longer as it was when the run was made, and ``kept`` why answers keep
-    their verdicts, each with the number of answers.
+    their verdicts, each with the number of answers; ``notes`` what the folder asks for and does
+    not get.
     """
 
     run: Run
@@ -47,6 +48,7 @@ class Rescored:
     judged: int
     kept: Mapping[str, int]
     stale: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -102,7 +104,23 @@ def rescore(
     run_now = replace(read, folder=out or read.folder, scored=tuple(rows))
     stale = (*stale, *_templates_now(read), *_checks_now(run_now))
     count = sum(len(judged[number].results) for number in judged)
-    return Rescored(run_now, tuple(changed), count, kept, stale)
+    return Rescored(run_now, tuple(changed), count, kept, stale, ignored(read, plugins, code))
+
+
+def ignored(run: Run, plugins: Sequence[Path], code: CodeMode) -> tuple[str, ...]:
+    """What the folder names that would run code, and that only whoever calls may allow."""
+    notes = []
+    if run.experiment.checks and not plugins:
+        notes.append(
+            f"the run used modules of checks ({', '.join(run.experiment.checks)}); a folder "
+            "cannot load them: give them with --checks if you trust them"
+        )
+    if run.experiment.code != "off" and code == "off":
+        notes.append(
+            f"the run let answers' code run ({run.experiment.code}); a folder cannot allow that: "
+            "give --code to run it under bubblewrap"
+        )
+    return tuple(notes)
 
 
 def rewrite(run: str | Path, *, out: Path | None = None) -> tuple[Run, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from harness import __version__, checks
 from harness.checks import CodeSettings
 from harness.errors import CheckError
 from harness.experiment.judging import OPENING_REMOVED, score
-from harness.experiment.rescore import CodeMode
+from harness.experiment.rescore import CodeMode, ignored
 from harness.hashing import file_sha256
 from harness.records import CONTROL_STAGE, Scored
 from harness.reporting import Run, read_run, write_run
@@ -65,7 +65,7 @@ def verify(
     """
     checks.load_plugins(list(plugins))
     found = run if isinstance(run, Run) else read_run(run)
-    notes: list[str] = []
+    notes = list(ignored(found, plugins, code))
     hashed, wrong_hashes = _hashes(found, notes)
     judged, wrong_verdicts = _verdicts(found, notes, code, jobs)
     figures, wrong_figures = _figures(found, notes)

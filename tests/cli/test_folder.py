@@ -187,10 +187,14 @@ def test_a_run_folder_runs_nothing_that_it_names(
         row |= {"asked": [asked], "sample_id": f"x{row['sample_id']}", "answer": "x = 1\n"}
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "samples.jsonl").write_text(text, encoding="utf-8")
-    for command in ("report", "score"):
-        code, _, _ = said(capsys, command, folder)
-        assert code == 0
+    for command in ("report", "score", "verify", "show", "compare"):
+        again = [folder] if command == "compare" else []
+        code, out, _ = said(capsys, command, folder, *again)
+        assert code == 0, command
         assert not trace.exists(), command
+        if command in {"score", "verify"}:
+            assert "give them with --checks if you trust them" in out
+            assert "a folder cannot allow that: give --code" in out
 
 
 @pytest.mark.parametrize("name", ["report.md", "scores.csv", "samples.jsonl", "manifest.json"])

@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import harness
 from harness.cli import main
+from harness.errors import ConfigError
 from harness.reporting.tables import TABLES
 from harness.sanitize import for_markdown
 from tests.tinygguf import CHATML, write_llama
@@ -269,6 +271,22 @@ def test_where_nothing_can_be_exported_the_file_stays_as_it_was(
     code, _, errors = said(capsys, "export", folder, "--as", "dpo", "-o", out)
     assert code == 2 and "accepted: sft, preferences" in errors
     assert out.read_text("utf-8") == "mine"
+
+
+def test_judging_from_python_writes_only_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    judged = harness.score(folder)
+    assert judged.scores.equals(harness.read_run(folder).scores)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    given = [{"key": "one", "response": "In France."}, {"key": "two", "response": "a, b"}]
+    suite = str(folder.parent / "suite.jsonl")
+    Path(suite).write_text("".join(json.dumps(row) + "\n" for row in SUITE), encoding="utf-8")
+    run = harness.score(responses=given, suite=suite, out=tmp_path / "given")
+    assert list(run.scores["strict"]) == [True, False]
+    assert harness.read_run(tmp_path / "given").scores.equals(run.scores)
+    assert "responses/as-is/given" in (tmp_path / "given" / "report.md").read_text("utf-8")
+    with pytest.raises(ConfigError, match="either a run or responses"):
+        harness.score()
 
 
 def test_half_a_surrogate_pair_in_an_answer_stops_no_form(
