@@ -112,6 +112,7 @@ def run(
         jobs=jobs,
         command="harness " + shlex.join(sys.argv[1:]),
         progress=interactive,
+        dry=dry_run,
     )
     with watch(interactive, quiet) as watcher:
         if dry_run:
@@ -207,6 +208,7 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from harness.experiment.walk import require_room
     from harness.store import Store
 
     planned = prepared.plan
@@ -233,12 +235,15 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
         f"{totals[0]} prompts, {totals[1]} prompt tokens, at most {budget} new tokens each; "
         f"{totals[2]} answered already; {len(planned.skipped)} items left out as inexpressible"
     )
+    for gap in planned.skipped:
+        typer.echo(for_terminal(f"left out: {gap.sample_id} ({gap.condition}): {gap.reason}"))
     if any(request.prompt.rerank for request in planned.all_requests()):
         typer.echo(
             "note: an arm that draws several answers also has them judged, which is not counted"
         )
     for note in prepared.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(for_terminal(f"note: {note}"))
+    require_room(prepared)
 
 
 __all__ = ["report", "run"]

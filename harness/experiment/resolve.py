@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import models
@@ -57,17 +57,24 @@ def _dump(experiment: Experiment) -> dict[str, object]:
 
 
 def resolve_models(
-    experiment: Experiment, base_dir: Path, *, progress: bool = False, say: Say = lambda _: None
+    experiment: Experiment,
+    base_dir: Path,
+    *,
+    progress: bool = False,
+    say: Say = lambda _: None,
+    dry: bool = False,
 ) -> tuple[StageModel, ...]:
     """Find, fetch, verify, make and inspect every model file of the grid.
 
-    Raises ModelError naming what is missing or is not of its level; nothing is loaded.
+    ``dry`` fetches and makes nothing: the file that a level would be made from stands in for it,
+    without a digest, so that no stored answer is taken for that level's. Raises ModelError naming
+    what is missing or is not of its level; nothing is loaded.
     """
     files = {
         (name, level): path
         for name, stage in experiment.stages.items()
         if experiment.arms(name)
-        for level, path in _files(experiment, stage, base_dir, progress, say).items()
+        for level, path in _files(experiment, stage, base_dir, progress, say, dry).items()
     }
     distinct = list(dict.fromkeys(files.values()))
     inspected = dict(zip(distinct, models.inspect_models(distinct), strict=True))
@@ -78,9 +85,26 @@ def resolve_models(
         template = _chat_template(stage, base_dir)
         for level, model in cells:
             chosen = template or model.chat_template
+            source = files.get((name, _source(experiment)))
+            if _stands_in(experiment, level, files[name, level], source):
+                model = replace(model, sha256=NOT_MADE)
             found.append(StageModel(name, level, model, adapter, chosen))
     level_notes(experiment, found)
     return tuple(found)
+
+
+NOT_MADE = "not made yet"
+"""The digest of a level's file that a dry run does not make."""
+
+
+def _source(experiment: Experiment) -> str:
+    levels = experiment.levels
+    return levels.source if isinstance(levels, MadeLevels) else ""
+
+
+def _stands_in(experiment: Experiment, level: str, path: Path, source: Path | None) -> bool:
+    """Whether a level's file is really the one it would be made from."""
+    return bool(_source(experiment)) and level != _source(experiment) and path == source
 
 
 def level_notes(experiment: Experiment, stage_models: Sequence[StageModel]) -> list[str]:
@@ -95,6 +119,11 @@ def level_notes(experiment: Experiment, stage_models: Sequence[StageModel]) -> l
     for stage, items in by_stage.items():
         alike: dict[tuple[object, ...], list[str]] = {}
         for item in items:
+            if item.model.sha256 == NOT_MADE:
+                notes.append(
+                    f"{stage}/{item.level} is not made yet: its stored answers are not counted"
+                )
+                continue
             spec = experiment.stages[stage].model
             asked = item.level if item.level != AS_IS else models.asked_level(spec)
             shared = sum(other.model.path == item.model.path for other in items) > 1
@@ -124,7 +153,7 @@ def _adapter(
 
 
 def _files(
-    experiment: Experiment, stage: Stage, base_dir: Path, progress: bool, say: Say
+    experiment: Experiment, stage: Stage, base_dir: Path, progress: bool, say: Say, dry: bool
 ) -> Mapping[str, Path]:
     """The stage's file at each level, in the order of the experiment's levels."""
 
@@ -132,7 +161,12 @@ def _files(
         spec = stage.model.replace("{level}", level)
         wanted = None if level == AS_IS else level
         return models.resolve_model(
-            spec, level=wanted, base_dir=base_dir, sha256=stage.pin(level), progress=progress
+            spec,
+            level=wanted,
+            base_dir=base_dir,
+            sha256=stage.pin(level),
+            progress=progress,
+            offline=dry,
         )
 
     levels = experiment.levels
@@ -142,6 +176,8 @@ def _files(
     imatrix = base_dir / levels.imatrix if levels.imatrix else None
 
     def make(level: str) -> Path:
+        if dry:
+            return models.already_made(source, level, imatrix=imatrix) or source
         said = f"quantizing {source.name} to {level}"
         return models.quantize(source, level, imatrix=imatrix, on_start=lambda: say(said))
 

@@ -15,7 +15,7 @@ from harness.config import Experiment
 from harness.datasets import load_suite, suite_sha256
 from harness.engine import dismiss_spares
 from harness.engine import open_engine as open_llama
-from harness.errors import EngineError, OutOfMemory, SuiteError
+from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
@@ -64,6 +64,7 @@ class RunOptions:
     jobs: int | None = None
     command: str = ""
     progress: bool = False
+    dry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def prepare(
     samples, suites = load_samples(experiment, options.limit)
     watcher.say("finding the models")
     stage_models = resolve_models(
-        experiment, options.base_dir, progress=options.progress, say=watcher.say
+        experiment, options.base_dir, progress=options.progress, say=watcher.say, dry=options.dry
     )
     settings, fit_notes = engine_settings(experiment, stage_models, layers or {})
     watcher.say("tokenizing the prompts")
@@ -277,6 +278,22 @@ def _engine_name(prepared: Prepared, item: StageModel) -> str:
     """What an engine's notes are kept under: the file, and how it is run."""
     settings = prepared.plan.settings[item.stage, item.level]
     return f"{item.model.sha256}/{settings.mode}/{settings.n_gpu_layers}"
+
+
+def require_room(prepared: Prepared) -> None:
+    """Raise ContextOverflow for the first prompt that cannot fit, as the engine would later."""
+    planned = prepared.plan
+    for item in planned.stage_models:
+        limit = planned.settings[item.stage, item.level].n_ctx or item.model.context_length
+        for request in planned.requests[item.stage, item.level]:
+            need = len(request.prompt.token_ids) + request.sampling.max_tokens
+            if need > limit:
+                prompt = need - request.sampling.max_tokens
+                raise ContextOverflow(
+                    f"sample {request.sample_id} ({request.condition}) needs {prompt} prompt "
+                    f"tokens + {request.sampling.max_tokens} generated tokens, the context holds "
+                    f"{limit}; shorten the prompt or lower sampling.max_tokens"
+                )
 
 
 class _DoesNotFit(Exception):

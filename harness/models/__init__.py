@@ -8,13 +8,14 @@ from harness.models.fit import Fit, fit
 from harness.models.inspect import inspect_model, inspect_models
 from harness.models.levels import require_level
 from harness.models.pair import Difference, compare_pair
-from harness.models.quantize import quantize
+from harness.models.quantize import already_made, quantize
 from harness.models.resolve import resolve_model
 from harness.models.spec import asked_level
 
 __all__ = [
     "Difference",
     "Fit",
+    "already_made",
     "asked_level",
     "check_adapter",
     "compare_pair",

@@ -79,12 +79,16 @@ def fetch(
     sha256: str | None = None,
     progress: bool = False,
     update: bool = False,
+    offline: bool = False,
 ) -> Path:
     """The (first) file of a model on this machine. See :func:`fetch_all`."""
-    return fetch_all([Wanted(remote, level, sha256, update)], progress=progress)[0]
+    wanted = Wanted(remote, level, sha256, update)
+    return fetch_all([wanted], progress=progress, offline=offline)[0]
 
 
-def fetch_all(wanted: Sequence[Wanted], *, progress: bool = False) -> list[Path]:
+def fetch_all(
+    wanted: Sequence[Wanted], *, progress: bool = False, offline: bool = False
+) -> list[Path]:
     """Each model's (first) file, downloaded and verified where the cache lacks it.
 
     Names are resolved and disk space is checked before the first byte; files come in parallel. In
@@ -97,7 +101,7 @@ def fetch_all(wanted: Sequence[Wanted], *, progress: bool = False) -> list[Path]
     for item in wanted:
         place = (item.remote.repo, item.remote.revision)
         if place not in listings:
-            listings[place] = _listing(item.remote)
+            listings[place] = _listing(item.remote, offline)
         listing = listings[place]
         plans.append((item, listing, _names(item, listing)))
     todo: dict[tuple[str, str], tuple[Listing, Entry, Remote]] = {}
@@ -182,12 +186,17 @@ def _stays_inside(name: str) -> bool:
     return not ("\\" in name or ":" in name or {"", ".", ".."} & set(parts))
 
 
-def _listing(remote: Remote) -> Listing | None:
+def _listing(remote: Remote, offline: bool) -> Listing | None:
     """The repository's listing; None when the hub cannot be asked but the cache knows the repo."""
     from huggingface_hub.constants import is_offline_mode
 
+    if offline and not is_offline_mode() and _snapshot(remote) is None:
+        raise ModelNotFound(
+            f"{remote.repo} is not on this machine, and a dry run downloads nothing; run "
+            f"`harness fetch {remote.repo}` first, or run without --dry-run"
+        )
     try:
-        if not is_offline_mode():
+        if not offline and not is_offline_mode():
             return listing_of(remote)
     except FetchError as error:
         if _snapshot(remote) is None:
@@ -451,9 +460,15 @@ def _require_space(entries: Sequence[Entry]) -> None:
 
 def _storage(repo: str) -> Path:
     from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.file_download import repo_folder_name
 
-    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+    try:
+        return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+    except HFValidationError as error:
+        raise ModelNotFound(
+            f"{repo!r:.120} is no file here and no name of a repository; write owner/repo:QUANT"
+        ) from error
 
 
 def _cached(listing: Listing, entry: Entry) -> Path | None:

@@ -68,6 +68,16 @@ def quantize(
     return target
 
 
+def already_made(source: Path, level: str, *, imatrix: Path | None = None) -> Path | None:
+    """The file that :func:`quantize` made of ``source`` before, None when it would make it now."""
+    model = inspect_model(source)
+    level = FILE_TYPES[_file_type(level)]
+    recipe = _recipe(model, level, imatrix)
+    target = _target(model, level, None, recipe)
+    made = _is_made(target, target.with_name(f"{target.name}.json"), recipe)
+    return target if made else None
+
+
 def quantized_name(model: ModelFile, level: str) -> str:
     """``X-F16.gguf`` -> ``X-Q4_K_M.gguf``."""
     stem = unsharded(model.path.name).removesuffix(".gguf")

@@ -19,20 +19,21 @@ def resolve_model(
     base_dir: Path,
     sha256: str | None = None,
     progress: bool = False,
+    offline: bool = False,
 ) -> Path:
     """The file a spec names, downloaded when it has to be; the first shard of a split model.
 
     A spec is a path (relative to ``base_dir`` or to the shipped models; ``{level}`` stands for the
     level; a folder is searched for the level), ``repo:QUANT``, ``repo@revision:file``, or
-    ``family/stage``. ``sha256`` is the experiment's pin. Raises ModelNotFound, DigestMismatch,
-    FetchError or ModelInvalid.
+    ``family/stage``. ``sha256`` is the experiment's pin; ``offline`` asks no hub. Raises
+    ModelNotFound, DigestMismatch, FetchError or ModelInvalid.
     """
     found = find_local(spec, level, base_dir)
     if found is None:
         remote = parse_remote(spec)
         from harness.models.hub import fetch
 
-        found = fetch(remote, level=level, sha256=sha256, progress=progress)
+        found = fetch(remote, level=level, sha256=sha256, progress=progress, offline=offline)
     if sha256 is not None:
         digest = sha256_of_set(shard_paths(found))
         if digest != sha256.lower():

@@ -328,3 +328,24 @@ def test_a_run_in_which_a_model_answers_nothing_ends_in_an_error(
     assert code == 2
     assert "base/as-is: every answer failed" in errors.splitlines()[-1]
     assert "report: " in out, "what the other model answered is not lost"
+
+
+def test_a_dry_run_makes_nothing_fetches_nothing_and_sees_what_cannot_be(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    code, out, _ = said(capsys, "run", "tiny", "--limit", "2", "--dry-run", "-q")
+    assert code == 0
+    assert "base/Q4_K_M is not made yet" in out
+    assert not list((tmp_path / "cache").rglob("*.gguf"))
+    line = said(capsys, "run", "pair", "--pair", "smollm2-135m", "--dry-run", "-q")[2]
+    assert "a dry run downloads nothing; run `harness fetch" in line
+    text = (made / "exp.yaml").read_text("utf-8").replace("max_tokens: 8", "max_tokens: 5000")
+    (tmp_path / "exp.yaml").write_text(text, "utf-8")
+    code, _, line = said(capsys, "run", tmp_path / "exp.yaml", "--dry-run", "-q")
+    assert code == 2 and "the context holds 4096" in line
+    needy = {"id": "sys", "prompt": "Hi", "needs": ["telepathy"], "checks": [{"id": "refusal"}]}
+    suite(made, [*ROWS, needy])
+    code, out, _ = said(capsys, "run", made / "exp.yaml", "--dry-run", "-q")
+    assert code == 0 and "left out: sys (base/as-is/raw): " in out
+    suite(made, ROWS)
