@@ -25,6 +25,8 @@ _LIVE = (
 
 def for_terminal(text: str) -> str:
     """Text whose control characters are shown as ``\\x1b`` and the like instead of acting."""
+    if text.isascii() and text.isprintable():
+        return text  # most of what is shown, a million times over
     return _CONTROLS.sub(lambda match: _escape(match[0]), no_surrogates(text))
 
 
@@ -68,4 +70,4 @@ def _escape(character: str) -> str:
 
 def no_surrogates(text: str) -> str:
     """Text that UTF-8 can hold: half a surrogate pair is shown as ``\\ud800`` and the like."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

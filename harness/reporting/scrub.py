@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,12 @@ def _names_a_secret(key: str, value: Any) -> bool:
 
 def _homes() -> list[str]:
     """This user's home folders, the longest first; never the root of a file system."""
-    found = {os.environ.get(name, "") for name in ("HOME", "USERPROFILE")}
+    return _homes_among(os.environ.get("HOME", ""), os.environ.get("USERPROFILE", ""))
+
+
+@lru_cache(maxsize=8)
+def _homes_among(*given: str) -> list[str]:
+    found = set(given)
     with contextlib.suppress(RuntimeError):  # no home at all: nothing to hide
         found.add(str(Path.home()))
     kept = {home.rstrip("\\/") for home in found}
