@@ -344,8 +344,9 @@ def test_a_dry_run_makes_nothing_fetches_nothing_and_sees_what_cannot_be(
     (tmp_path / "exp.yaml").write_text(text, "utf-8")
     code, _, line = said(capsys, "run", tmp_path / "exp.yaml", "--dry-run", "-q")
     assert code == 2 and "the context holds 4096" in line
-    needy = {"id": "sys", "prompt": "Hi", "needs": ["telepathy"], "checks": [{"id": "refusal"}]}
+    demand = {"id": "contains", "kwargs": {"text": "\nQuestion: x"}}
+    needy = {"id": "sys", "prompt": "Hi", "checks": [demand]}
     suite(made, [*ROWS, needy])
     code, out, _ = said(capsys, "run", made / "exp.yaml", "--dry-run", "-q")
-    assert code == 0 and "left out: sys (base/as-is/raw): " in out
+    assert code == 0 and "left out: sys (base/as-is/qa): its own checks" in out
     suite(made, ROWS)
