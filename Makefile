@@ -13,6 +13,8 @@ EPOCHS ?=
 PARALLEL ?=
 OUT ?=
 RUN ?=
+BASELINE ?=
+UPDATE ?=
 PYTEST ?=
 LLAMA_SERVER ?=
 LLAMA_BATCHED_BENCH ?=
@@ -23,7 +25,7 @@ READY_DEV = .venv/.ready-dev
 NEEDS = pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report setup-weights family clean
+.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate view setup-weights family clean
 
 help: ## list the targets and variables
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +90,13 @@ bench: $(READY_DEV) setup-weights ## measure speed and memory; results in benchm
 
 report: $(READY) ## write a run's reports again: make report RUN=reports/tiny/...
 	@$(BIN)/harness report $(or $(RUN),$(error say which run: make report RUN=reports/<experiment>/<run>))
+
+gate: $(READY) ## did a template edit make answers worse? BASELINE=FILE (UPDATE=1 writes it)
+	@$(BIN)/harness gate $(or $(EXPERIMENT),gate) \
+	    --baseline "$(or $(BASELINE),experiments/gate.baseline.jsonl)" $(if $(UPDATE),--update)
+
+view: $(READY) ## open a run's page in the browser (RUN=, default: the latest)
+	@$(BIN)/harness view $(or $(RUN),latest)
 
 setup-weights: $(READY) ## fetch the development-only real weights into weights/
 	@$(BIN)/python scripts/setup_weights.py
