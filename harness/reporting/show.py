@@ -218,14 +218,14 @@ def _concerns(row: Scored, check: str, *, failed: bool) -> bool:
 def _differing(
     rows: Sequence[Scored], one: Collection[Condition], other: Collection[Condition]
 ) -> set[tuple[str, str]]:
-    """Items on which the two (groups of) arms do not come to the same."""
-    found: dict[tuple[str, str], tuple[list[bool | None], list[bool | None]]] = {}
+    """Items on which the two (groups of) arms do not come to the same verdicts."""
+    found: dict[tuple[str, str], tuple[set[bool | None], set[bool | None]]] = {}
     for row in rows:
-        sides = found.setdefault(_item(row), ([], []))
+        sides = found.setdefault(_item(row), (set(), set()))
         if row.condition in one:
-            sides[0].append(row.passed)
+            sides[0].add(row.passed)
         if row.condition in other:
-            sides[1].append(row.passed)
+            sides[1].add(row.passed)
     return {item for item, (a, b) in found.items() if a and b and a != b}
 
 

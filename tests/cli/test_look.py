@@ -126,6 +126,12 @@ def test_show_gives_a_program_everything(capsys: pytest.CaptureFixture[str]) -> 
         by_item.setdefault(row["sample_id"], {})[row["condition"]] = row["passed"]
     assert by_item
     assert all(cell[str(QA)] != cell[str(NATIVE)] for cell in by_item.values())
+    many = json.loads(said(capsys, "show", "tiny", "--differ", "qa", "dpo", "--json")[1])
+    verdicts: dict[str, tuple[set[bool], set[bool]]] = {}
+    for row in many:
+        sides = verdicts.setdefault(row["sample_id"], (set(), set()))
+        sides[row["condition"] != str(QA)].add(row["passed"])
+    assert all(one != other for one, other in verdicts.values())
     (name, *_) = by_item
     code, out, _ = said(capsys, "show", "tiny", "--item", name, "--json")
     assert {row["sample_id"] for row in json.loads(out)} == {name}
