@@ -14,6 +14,7 @@ PARALLEL ?=
 OUT ?=
 RUN ?=
 BASELINE ?=
+MODEL ?=
 UPDATE ?=
 PYTEST ?=
 LLAMA_SERVER ?=
@@ -25,7 +26,7 @@ READY_DEV = .venv/.ready-dev
 NEEDS = pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate view setup-weights family clean
+.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels view setup-weights family clean
 
 help: ## list the targets and variables
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,10 @@ report: $(READY) ## write a run's reports again: make report RUN=reports/tiny/..
 gate: $(READY) ## did a template edit make answers worse? BASELINE=FILE (UPDATE=1 writes it)
 	@$(BIN)/harness gate $(or $(EXPERIMENT),gate) \
 	    --baseline "$(or $(BASELINE),experiments/gate.baseline.jsonl)" $(if $(UPDATE),--update)
+
+levels: $(READY) ## how far may a model be quantized? MODEL=FILE (LIMIT=, NGL=)
+	@$(BIN)/harness levels "$(or $(MODEL),$(error say which model: make levels MODEL=model-F16.gguf))" \
+	    $(if $(LIMIT),--limit "$(LIMIT)") $(if $(NGL),--ngl "$(NGL)") $(if $(OUT),-o "$(OUT)")
 
 view: $(READY) ## open a run's page in the browser (RUN=, default: the latest)
 	@$(BIN)/harness view $(or $(RUN),latest)

@@ -248,6 +248,7 @@ class Experiment(_Model):
     epochs: int = Field(1, ge=1, le=1000)
     recovery: Recovery | None = None
     contrasts: tuple[Contrast, ...] = ()
+    margin: float | None = Field(None, gt=0, lt=100)
     templates: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     code: Annotated[

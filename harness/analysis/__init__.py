@@ -60,12 +60,14 @@ def analyse(
     seed: int,
     bits_per_weight: Mapping[tuple[str, str], float],
     levels: Sequence[str],
+    margin: float | None = None,
 ) -> Analysis:
     """Compute every figure of a report from scored rows, whatever their order.
 
     ``recovery`` names the base and the instruct stage; ``contrasts`` are (name, a, b) with b − a;
-    ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level). An item that an
-    arm did not answer is wrong there (intention to treat), and counted as missing.
+    ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level); ``margin`` is the
+    difference that counts as none (0.03; default: what so many items resolve). An item that an arm
+    did not answer is wrong there (intention to treat), and counted as missing.
     """
     grid = build_grid(scored)
     order = _levels(grid, levels)
@@ -82,7 +84,7 @@ def analyse(
     winner = next((item.winner for item in best if item.level == reference), None)
     stages = sorted({c.stage for c in grid.conditions})
     units = len(set(grid.headline_clusters.tolist()))
-    margin = default_margin(units)
+    margin = default_margin(units) if margin is None else margin
     mains = [
         winner
         if winner is not None and winner.stage == stage

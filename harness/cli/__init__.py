@@ -16,7 +16,19 @@ from harness.errors import HarnessError, Interrupted
 from harness.sanitize import for_terminal
 
 # One module per command group; each registers its commands on ``app`` when imported.
-COMMANDS = ("run", "look", "view", "gate", "models", "checks", "templates", "ask", "bench", "cache")
+COMMANDS = (
+    "run",
+    "look",
+    "view",
+    "gate",
+    "levels",
+    "models",
+    "checks",
+    "templates",
+    "ask",
+    "bench",
+    "cache",
+)
 for _name in COMMANDS:
     importlib.import_module(f"harness.cli.{_name}")
 

@@ -145,6 +145,7 @@ def analysed(experiment: Experiment, manifest: RunManifest, scored: Sequence[Sco
             if isinstance(model, Mapping) and model.get("bits_per_weight") is not None
         },
         levels=levels,
+        margin=None if experiment.margin is None else experiment.margin / 100,
     )
 
 

@@ -1,0 +1,130 @@
+"""``harness levels``: how far a model may be quantized."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from harness.cli.app import app
+from harness.config import NAME_LENGTH, Experiment, parse_experiment
+from harness.errors import ConfigError
+
+_TUNED, _BASE = ("native",), ("raw", "qa")
+
+
+@app.command(
+    epilog="Examples: harness levels model-F16.gguf --suite my.jsonl --margin 3 · "
+    "harness levels base-F16.gguf --instruct instruct-F16.gguf"
+)
+def levels(
+    model: str = typer.Argument(help="An F16, BF16 or F32 GGUF file, or X-{level}.gguf."),
+    instruct: str = typer.Option(
+        None, "--instruct", help="The tuned model of the pair; MODEL is the base then."
+    ),
+    names: str = typer.Option(
+        "Q8_0,Q6_K,Q5_K_M,Q4_K_M,Q3_K_M,Q2_K", "--levels", help="Levels, comma-separated."
+    ),
+    suite: str = typer.Option("starter", "--suite", help="A shipped suite, or a file of yours."),
+    margin: float = typer.Option(
+        None, "--margin", help="Points a level may lose (default: what the items resolve)."
+    ),
+    imatrix: Path = typer.Option(
+        None, "--imatrix", exists=True, dir_okay=False, help="Importance matrix to quantize with."
+    ),
+    limit: int = typer.Option(None, "--limit", min=1, help="Items, evenly by category."),
+    ngl: str = typer.Option("0", "--ngl", help="Layers on the GPU: a number, -1, auto."),
+    max_tokens: int = typer.Option(256, "--max-tokens", min=1, help="Tokens per answer at most."),
+    out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+) -> None:
+    """Name the smallest quantization level whose loss is inside the margin, by the answers.
+
+    Makes the levels with llama.cpp's quantizer (once), asks every item at every level, and judges
+    each against the file it was made from by two one-sided tests: equivalent, worse, or cannot tell
+    and how many items would. Writes the reports of a run.
+    """
+    from rich.console import Console
+
+    from harness.analysis import decide
+    from harness.experiment import RunOptions, run
+    from harness.experiment.progress import watch
+    from harness.reporting import decision_lines, summary_table
+
+    experiment = _experiment(
+        model, instruct, _names(names), suite, margin, imatrix, ngl=ngl, max_tokens=max_tokens
+    )
+    interactive = sys.stderr.isatty() and not quiet
+    options = RunOptions(
+        limit=limit,
+        out=out,
+        command="harness " + shlex.join(sys.argv[1:]),
+        progress=interactive,
+    )
+    with watch(interactive, quiet) as watcher:
+        result = run(experiment, options, watcher=watcher)
+    found = decide(result.run.analysis)
+    first = [item for item in found if item.topic == "level"]
+    for line in decision_lines((*first, *(item for item in found if item.topic != "level"))):
+        typer.echo(line)
+    Console().print(summary_table(result.run.analysis))
+    typer.echo(f"report: {result.run.folder / 'report.md'}")
+    typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
+
+
+def _experiment(
+    model: str,
+    instruct: str | None,
+    names: tuple[str, ...],
+    suite: str,
+    margin: float | None,
+    imatrix: Path | None,
+    *,
+    ngl: str,
+    max_tokens: int,
+) -> Experiment:
+    """The run that tells: one model, or a pair, at every level."""
+    from harness.models import inspect_model, resolve_model
+
+    many = "{level}" in model
+    first = inspect_model(resolve_model(model, level=names[0] if many else None, base_dir=Path()))
+    stages: dict[str, Any] = {"base" if instruct else "model": {"model": _placed(model)}}
+    strategies: dict[str, Any]
+    if instruct:
+        stages["instruct"] = {"model": _placed(instruct)}
+        strategies = {"base": list(_BASE), "instruct": list(_TUNED)}
+    else:
+        strategies = {"model": list(_TUNED if first.chat_template else _BASE)}
+    if not ngl.lstrip("-").isdigit() and ngl != "auto":
+        raise ConfigError(f"--ngl takes a number of layers, -1 for all, or auto: {ngl!r}")
+    source = first.level.lstrip("~")
+    kept = [name for name in names if name != source]
+    made = {"from": source, "make": kept, "imatrix": str(imatrix) if imatrix else None}
+    data = {
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"levels-{first.path.stem}")[:NAME_LENGTH],
+        "description": "How far may this model be quantized?",
+        "stages": stages,
+        "strategies": strategies,
+        "levels": list(names) if many else made,
+        "suites": [suite],
+        "margin": margin,
+        "sampling": {"max_tokens": max_tokens},
+        "engine": {"n_gpu_layers": ngl if ngl == "auto" else int(ngl)},
+    }
+    return parse_experiment(data, "harness levels")
+
+
+def _placed(model: str) -> str:
+    """A path that means the same from every folder; anything else as it is."""
+    return str(Path(model).absolute()) if model.lower().endswith(".gguf") else model
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise ConfigError("--levels names no level; for example --levels Q8_0,Q4_K_M")
+    return found

@@ -1,0 +1,85 @@
+"""`harness levels`: one model, or a pair, is told how far it may be quantized."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+
+MODELS = Path(__file__).parent.parent.parent / "models"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str], str]:
+    code = main(["levels", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err
+
+
+def test_the_first_line_names_a_level_and_the_margin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--suite", "tiny", "--limit", 12, "--max-tokens", 16, "--levels", "Q8_0,Q2_K", "-q"]
+    model = MODELS / "tiny-dpo-F16.gguf"
+    code, lines, _ = told(capsys, model, *more, "--margin", 40, "-o", tmp_path / "out")
+    assert code == 0
+    # Twelve items of a model this small lose at most a few at Q2_K: forty points bear any of that.
+    assert lines[0].startswith("level (equivalent): model native: take Q")
+    assert "within 40.0 points of F16" in lines[0]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert set(manifest["models"]) == {"model/F16", "model/Q8_0", "model/Q2_K"}
+    assert manifest["experiment"]["margin"] == 40
+    sentence = lines[0].split(": ", 1)[1]
+    assert sentence in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_a_pair_is_told_for_the_wrapped_base_and_the_instruct_model_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--suite", "tiny", "--limit", 10, "--max-tokens", 16, "--levels", "Q8_0", "-q"]
+    code, lines, _ = told(
+        capsys,
+        MODELS / "tiny-base-F16.gguf",
+        "--instruct",
+        MODELS / "tiny-dpo-F16.gguf",
+        *more,
+        "-o",
+        tmp_path / "out",
+    )
+    assert code == 0
+    subjects = [line.split(": ")[1] for line in lines if line.startswith("level (")]
+    assert "instruct native" in subjects
+    assert any(subject.startswith("base ") for subject in subjects)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["none.gguf"], "no file"),
+        ([MODELS / "tiny-dpo-F16.gguf", "--levels", "Q9_9"], "Q9_9"),
+        ([MODELS / "tiny-dpo-F16.gguf", "--levels", ","], "names no level"),
+        ([MODELS / "tiny-dpo-F16.gguf", "--margin", "0"], "margin"),
+        ([MODELS / "tiny-dpo-F16.gguf", "--suite", "nope"], "nope"),
+        ([MODELS / "tiny-dpo-F16.gguf", "--ngl", "many"], "--ngl"),
+    ],
+    ids=str,
+)
+def test_a_wrong_request_is_one_line(
+    arguments: list[object], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, errors = told(capsys, *arguments, "-q", "-o", tmp_path / "out")
+    assert code == 2
+    assert complaint in errors
+    assert errors.count("\n") == 1
