@@ -26,7 +26,7 @@ READY_DEV = .venv/.ready-dev
 NEEDS = pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels view setup-weights family clean
+.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels view example setup-weights family clean
 
 help: ## list the targets and variables
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,11 @@ report: $(READY) ## write a run's reports again: make report RUN=reports/tiny/..
 gate: $(READY) ## did a template edit make answers worse? BASELINE=FILE (UPDATE=1 writes it)
 	@$(BIN)/harness gate $(or $(EXPERIMENT),gate) \
 	    --baseline "$(or $(BASELINE),experiments/gate.baseline.jsonl)" $(if $(UPDATE),--update)
+
+example: $(READY_DEV) ## write reports/example and the README's pictures again (needs Chromium)
+	@$(BIN)/harness run tiny -q -o reports/example
+	@rm -f reports/example/samples.jsonl reports/example/scores.csv
+	@$(BIN)/python scripts/screenshots.py reports/example
 
 levels: $(READY) ## how far may a model be quantized? MODEL=FILE (LIMIT=, NGL=)
 	@$(BIN)/harness levels "$(or $(MODEL),$(error say which model: make levels MODEL=model-F16.gguf))" \
