@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -316,14 +317,15 @@ def find_run(name: str | Path, reports: Path | None = None) -> Path:
         inside = run_folders(given)
         if inside:
             return inside[-1]
-        raise ConfigError(
-            f"{given}: not the folder of a run (no manifest.json); name one that holds it, such "
-            "as reports/<experiment>/<run>, or: latest"
-        )
     text = str(name)
     found = run_folders(reports) if text == "latest" else run_folders(reports / text)
     if text and not found and (reports / text / "manifest.json").is_file():
         found = [reports / text]
+    if not found and given.is_dir():
+        raise ConfigError(
+            f"{given}: not the folder of a run (no manifest.json); name one that holds it, such "
+            "as reports/<experiment>/<run>, or: latest"
+        )
     if not found:
         known = sorted({folder.parent.name for folder in run_folders(reports)})
         raise ConfigError(
@@ -380,9 +382,7 @@ def list_runs(experiment: str | None = None, reports: Path | None = None) -> lis
             Listed(
                 folder=folder,
                 experiment=str(manifest.experiment.get("name", "")),
-                written=datetime.fromtimestamp(
-                    (folder / "manifest.json").stat().st_mtime, tz=timezone.utc
-                ),
+                written=made_at(folder),
                 models=tuple(sorted(manifest.models)),
                 limit=limit if isinstance(limit, int) else None,
                 finished=(folder / "report.md").is_file(),
@@ -398,14 +398,29 @@ def list_runs(experiment: str | None = None, reports: Path | None = None) -> lis
 
 
 def run_folders(parent: Path) -> list[Path]:
-    """Every run's folder below a folder, the latest last (by when its manifest was written)."""
+    """Every run's folder below a folder, the latest last."""
     if not parent.is_dir():
         return []
     manifests = [*parent.glob("*/manifest.json"), *parent.glob("*/*/manifest.json")]
-    return [
-        path.parent
-        for path in sorted(manifests, key=lambda path: (path.stat().st_mtime_ns, str(path)))
-    ]
+    return sorted(
+        (path.parent for path in manifests), key=lambda folder: (made_at(folder), str(folder))
+    )
+
+
+_STAMP = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{4}")
+
+
+def made_at(folder: Path) -> datetime:
+    """When a run was made: what its folder's own name says, else when its manifest was written.
+
+    Judging a run again writes its manifest again and makes it no later run.
+    """
+    if stamp := _STAMP.fullmatch(folder.name):
+        try:
+            return datetime.strptime(f"{stamp[1]}+0000", "%Y%m%d-%H%M%S%z")
+        except ValueError:  # digits that are no time
+            pass
+    return datetime.fromtimestamp((folder / "manifest.json").stat().st_mtime, tz=timezone.utc)
 
 
 class _Manifest(BaseModel):

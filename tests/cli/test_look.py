@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,28 @@ def test_runs_may_lie_elsewhere(
     monkeypatch.setenv("HARNESS_REPORTS", str(place / "reports"))
     assert said(capsys, "show", "tiny")[0] == 0
     assert len(said(capsys, "runs")[1].splitlines()) == 3
+
+
+def test_a_folder_of_that_name_does_not_hide_an_experiments_runs(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "other").mkdir()
+    (place / "empty").mkdir()
+    assert said(capsys, "show", "other")[1].startswith("reports/other/1: ")
+    assert said(capsys, "show", "other/1")[0] == 0
+    code, _, errors = said(capsys, "show", "empty")
+    assert code == 2 and "empty: not the folder of a run" in errors
+
+
+def test_judging_an_old_run_again_does_not_make_it_the_latest(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_REPORTS", str(tmp_path))
+    for stamp in ("20260102-030405-ffff", "20260102-030406-0000"):
+        shutil.copytree(place / "reports/other/1", tmp_path / "other" / stamp)
+    assert said(capsys, "report", tmp_path / "other" / "20260102-030405-ffff")[0] == 0
+    assert "030406-0000: " in said(capsys, "show", "latest")[1]
+    assert said(capsys, "runs")[1].splitlines()[0].split()[1:3] == ["2026-01-02", "03:04"]
 
 
 def test_show_says_which_items_and_which_checks_fail(capsys: pytest.CaptureFixture[str]) -> None:
