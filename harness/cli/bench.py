@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
+from harness.errors import ConfigError
 from harness.records import EngineSettings
+from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
     from harness.engine.bench import Flips, Timing
@@ -43,8 +45,8 @@ def bench(
     devices: str = typer.Option(
         "", "--devices", help="Devices to use at the same time, comma-separated (CUDA0,CUDA1)."
     ),
-    n_gpu_layers: int = typer.Option(
-        0, "-ngl", "--n-gpu-layers", "--ngl", help="Layers to offload; -1: all."
+    ngl: str = typer.Option(
+        "0", "-ngl", "--n-gpu-layers", "--ngl", help="Layers to offload: a number, -1, auto."
     ),
 ) -> None:
     """Measure exact and fast mode on a model of yours, turn by turn, with made-up prompts.
@@ -59,7 +61,8 @@ def bench(
     path = resolve_model(model, base_dir=Path.cwd(), progress=True)
     if asked := asked_level(model):
         require_level(inspect_model(path), asked)
-    exact = EngineSettings(width=width, parallel=parallel, chunk=chunk, n_gpu_layers=n_gpu_layers)
+    layers = _layers(ngl, path, parallel)
+    exact = EngineSettings(width=width, parallel=parallel, chunk=chunk, n_gpu_layers=layers)
     runs: dict[str, list[Timing]] = {"exact": [], "fast": []}
     names = [name.strip() for name in devices.split(",") if name.strip()]
     with (
@@ -73,6 +76,26 @@ def bench(
     _say_what(path, exact, runs)
     if flips:
         _say_flips(compare(runs["exact"][0].generations, runs["fast"][0].generations))
+
+
+def _layers(ngl: str, path: Path, parallel: int) -> int:
+    """The layers asked for, or as many as fit the devices, said on stderr."""
+    if ngl == "auto":
+        from harness import models, native
+
+        fitted = models.fit(
+            models.inspect_model(path),
+            n_gpu_layers="auto",
+            parallel=parallel,
+            tokens_per_sequence=2048,
+            devices=native.devices(),
+        )
+        typer.echo(for_terminal(fitted.why), err=True)
+        return fitted.n_gpu_layers
+    try:
+        return int(ngl)
+    except ValueError:
+        raise ConfigError(f"--ngl takes a number of layers, -1 for all, or auto: {ngl!r}") from None
 
 
 def _say_what(path: Path, settings: EngineSettings, runs: dict[str, list[Timing]]) -> None:

@@ -83,10 +83,10 @@ def _on_cpu(need: _Need, parallel: int, devices: list[Memory]) -> Fit:
         slots //= 2
     total = need.bytes(need.layers, slots)
     short = free and total > free * (1 - _KEPT_FREE)
-    why = (
-        f"no GPU: 0 layers offloaded, {slots} slots of {need.tokens} tokens need about "
-        f"{_gib(total)} of {_gib(free)} free memory"
-        + (", which is too little: use a smaller level" if short else "")
+    why = "no GPU: 0 layers offloaded" + (
+        f"; about {_gib(total)} are needed and {_gib(free)} free: use a smaller level"
+        if short
+        else ""
     )
     return Fit(0, slots, need.tokens, why)
 
@@ -125,9 +125,13 @@ class _Need:
 
 def _why(need: _Need, count: int, slots: int, free: int, where: str) -> str:
     return (
-        f"{count} of {need.layers} layers on {where}: with {slots} slots of {need.tokens} tokens "
-        f"they need about {_gib(need.bytes(count, slots))} of {_gib(free)} usable "
-        f"(all would need {_gib(need.bytes(need.layers, slots))})"
+        f"{count} of {need.layers} layers on {where}, estimated at "
+        f"{_gib(need.bytes(count, slots))} of {_gib(free)} usable"
+        + (
+            f" (all would need {_gib(need.bytes(need.layers, slots))})"
+            if count < need.layers
+            else ""
+        )
     )
 
 

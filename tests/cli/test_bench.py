@@ -24,3 +24,14 @@ def test_bench_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
     done = harness("bench", model, "--devices", "CUDA9", cache=tmp_path)
     assert done.returncode == 2
     assert "device CUDA9 was asked for" in done.stderr
+
+
+def test_auto_says_what_it_offloads_and_a_wrong_number_is_one_line(tmp_path: Path) -> None:
+    model = tinygguf.write_llama(tmp_path / "m.gguf")
+    few = ["--items", 2, "--max-tokens", 2, "--repeats", 1]
+    done = harness("bench", model, *few, "--ngl", "auto", cache=tmp_path)
+    assert done.returncode == 0
+    assert "0 layers offloaded" in done.stderr or "layers on" in done.stderr
+    wrong = harness("bench", model, *few, "--ngl", "many", cache=tmp_path)
+    assert wrong.returncode == 2
+    assert "--ngl takes a number of layers" in wrong.stderr
