@@ -23,7 +23,7 @@ def runs(
     as_json: bool = _JSON,
 ) -> None:
     """List the runs below reports/, the latest last. No model is loaded, nothing is written."""
-    from harness.reporting.folder import list_runs
+    from harness.reporting.runs import list_runs
 
     found = list_runs(experiment)
     if as_json:

@@ -17,7 +17,7 @@ from harness.experiment.rescore import CodeMode, ignored
 from harness.hashing import file_sha256
 from harness.records import CONTROL_STAGE, Scored
 from harness.reporting import Run, read_run, write_run
-from harness.reporting.folder import FORMAT
+from harness.reporting.rows import FORMAT
 from harness.reporting.tables import TABLES
 from harness.strategies.library import written_sha256
 

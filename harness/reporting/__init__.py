@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.reporting.folder import Run, analysed, find_run, read_run, writable, write_run
+from harness.reporting.folder import Run, analysed, read_run, writable, write_run
+from harness.reporting.runs import find_run
 from harness.reporting.terminal import decision_lines, summary_table
 
 __all__ = [
