@@ -29,8 +29,13 @@ AGAIN = "Ask again (/system TEXT changes the system prompt, an empty line ends):
 def ask(
     question: str = typer.Argument(None, help="The question; asked for when left out."),
     experiment: str = typer.Option(
-        "tiny", "--experiment", "-e", help="Experiment whose models answer: file or shipped name."
+        None,
+        "--experiment",
+        "-e",
+        help="Experiment whose models answer: file or shipped name (tiny).",
     ),
+    base: str = typer.Option(None, "--base", help="The base model's GGUF file, without a YAML."),
+    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
     strategies: str = typer.Option(
         None, "--strategies", help="Wrappers of the base model, comma-separated (sys_qa)."
     ),
@@ -50,16 +55,16 @@ def ask(
     In a terminal it asks for the next question and keeps the models loaded; Ctrl-C ends an answer.
     """
     from harness.asking import Asking
-    from harness.config import load_experiment
-    from harness.experiment import with_pair
-    from harness.experiment.override import override, system_text
+    from harness.experiment.override import chosen_experiment, override, system_text
 
     # With its output in a file nobody would see what it asks for.
     loop = sys.stdin.isatty() and sys.stdout.isatty() and not markdown
     if question is None and not loop:
         raise ConfigError('no question: write it behind the command, harness ask "..."')
     chosen = override(
-        with_pair(load_experiment(experiment), pair), max_tokens=max_tokens, templates=templates
+        chosen_experiment(experiment, pair=pair, base=base, instruct=instruct),
+        max_tokens=max_tokens,
+        templates=templates,
     )
     names = [part.strip() for part in (strategies or "").split(",") if part.strip()] or None
     own = system_text(system)

@@ -88,14 +88,15 @@ def _experiment(
     max_tokens: int,
 ) -> Experiment:
     """The run that tells: one model, or a pair, at every level."""
+    from harness.experiment.override import placed
     from harness.models import inspect_model, resolve_model
 
     many = "{level}" in model
     first = inspect_model(resolve_model(model, level=names[0] if many else None, base_dir=Path()))
-    stages: dict[str, Any] = {"base" if instruct else "model": {"model": _placed(model)}}
+    stages: dict[str, Any] = {"base" if instruct else "model": {"model": placed(model)}}
     strategies: dict[str, Any]
     if instruct:
-        stages["instruct"] = {"model": _placed(instruct)}
+        stages["instruct"] = {"model": placed(instruct)}
         strategies = {"base": list(_BASE), "instruct": list(_TUNED)}
     else:
         strategies = {"model": list(_TUNED if first.chat_template else _BASE)}
@@ -116,11 +117,6 @@ def _experiment(
         "engine": {"n_gpu_layers": ngl if ngl == "auto" else int(ngl)},
     }
     return parse_experiment(data, "harness levels")
-
-
-def _placed(model: str) -> str:
-    """A path that means the same from every folder; anything else as it is."""
-    return str(Path(model).absolute()) if model.lower().endswith(".gguf") else model
 
 
 def _names(text: str) -> tuple[str, ...]:

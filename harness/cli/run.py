@@ -27,7 +27,14 @@ _FORMAT = typer.Option(
 @app.command()
 def run(
     experiment: str = typer.Argument(
-        "tiny", help="Experiment: a YAML file or a shipped name (`harness list experiments`)."
+        None,
+        help="Experiment: a YAML file or a shipped name (`harness list experiments`); tiny unless "
+        "--base and --instruct are given.",
+    ),
+    base: str = typer.Option(None, "--base", help="The base model's GGUF file, without a YAML."),
+    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
+    suite: str = typer.Option(
+        None, "--suite", help="A shipped suite or a file, in place of the experiment's own."
     ),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite, evenly by category."),
     strategies: str = typer.Option(
@@ -82,16 +89,15 @@ def run(
     Answers are kept in a store and generated once (`harness cache list`). Exit codes: 0 done,
     2 usage or environment, 130 interrupted.
     """
-    from harness.config import load_experiment
-    from harness.experiment import RunOptions, prepare, with_pair
+    from harness.experiment import RunOptions, prepare
     from harness.experiment import run as run_experiment
-    from harness.experiment.override import override, system_text
+    from harness.experiment.override import chosen_experiment, override, system_text
     from harness.experiment.progress import watch
     from harness.reporting.formats import parse_formats, write_formats
 
     formats = parse_formats(form)
     chosen = override(
-        with_pair(load_experiment(experiment), pair),
+        chosen_experiment(experiment, pair=pair, base=base, instruct=instruct, suite=suite),
         strategies=_names(strategies),
         quants=_names(quants),
         seed=seed,

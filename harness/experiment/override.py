@@ -7,13 +7,63 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config import Experiment, MadeLevels, StrategyEntry, parse_experiment
+from harness.config import (
+    Experiment,
+    MadeLevels,
+    StrategyEntry,
+    load_experiment,
+    parse_experiment,
+)
 from harness.errors import ConfigError
+from harness.experiment.resolve import with_pair
 from harness.strategies import UNTOUCHED
 
 # What the recovered share R = (W - B) / (I - B) is measured between, whatever is selected.
 _BASE_ANCHOR = "raw"
 _INSTRUCT_ANCHOR = "native"
+
+
+def chosen_experiment(
+    experiment: str | None,
+    *,
+    pair: str | None = None,
+    base: str | None = None,
+    instruct: str | None = None,
+    suite: str | None = None,
+) -> Experiment:
+    """The experiment a command line names: a file, a shipped one, a pair, or two model files.
+
+    ``base`` and ``instruct`` are paths or places on the hub; ``suite`` takes the place of the
+    experiment's own. Raises ConfigError for what does not go together.
+    """
+    suites = [str(Path(suite).absolute()) if Path(suite).is_file() else suite] if suite else None
+    if base is None and instruct is None:
+        found = with_pair(load_experiment(experiment or "tiny"), pair)
+        if suites is None:
+            return found
+        data = found.model_dump(mode="json", by_alias=True)
+        return parse_experiment({**data, "suites": suites}, found.origin)
+    if base is None or instruct is None:
+        given, wanted = ("--base", "--instruct") if instruct is None else ("--instruct", "--base")
+        raise ConfigError(f"{given} needs {wanted} beside it: the two models of the pair")
+    if experiment or pair:
+        raise ConfigError(
+            "--base and --instruct are an experiment of their own: leave out "
+            f"{experiment or pair!r}"
+        )
+    stages = {"base": {"model": placed(base)}, "instruct": {"model": placed(instruct)}}
+    data = {
+        "name": "two-files",
+        "description": f"{Path(base).name} and {Path(instruct).name}.",
+        "stages": stages,
+        "suites": suites or ["starter"],
+    }
+    return parse_experiment(data, "--base and --instruct")
+
+
+def placed(model: str) -> str:
+    """A path that means the same from every folder; anything else as it is."""
+    return str(Path(model).absolute()) if model.lower().endswith(".gguf") else model
 
 
 def override(
