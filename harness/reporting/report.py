@@ -43,7 +43,14 @@ def report_text(
     name = str(manifest.experiment.get("name", "run"))
     sections = [
         ("", the_answer(analysis)),
-        ("Leaderboard", paragraphs(_picture(plots, "leaderboard.png"), leaderboard(analysis))),
+        (
+            "Leaderboard",
+            paragraphs(
+                _picture(plots, "leaderboard.png"),
+                leaderboard(analysis),
+                _picture(plots, "cost.png"),
+            ),
+        ),
         ("Strategy against strategy", strategy_pairs_section(analysis)),
         (
             "Quantization",
@@ -74,7 +81,11 @@ def report_text(
 
 
 def _picture(plots: Mapping[str, str], name: str) -> str:
-    return f"![{for_markdown(plots[name])}](plots/{name})" if name in plots else ""
+    """A picture with its caption below it, which is its alternative text too."""
+    if name not in plots:
+        return ""
+    caption = for_markdown(plots[name])
+    return paragraphs(f"![{caption}](plots/{name})", f"*{caption}*")
 
 
 def _how_it_was_run(analysis: Analysis, manifest: RunManifest) -> str:

@@ -191,7 +191,7 @@ def _block(rows: Sequence[Scored]) -> Iterator[str]:
             yield from _quoted("answer", row.response)
             rest = row.generation.text[len(row.generation.answer) :]
             if rest and row.generation.text.startswith(row.generation.answer):
-                yield from _quoted("after the stop", rest)
+                yield from _quoted("from the stop on", rest)
         for result in row.results:
             mark = {True: "pass", False: "FAIL", None: "unsupported"}[result.strict]
             loose = " (loose: pass)" if result.loose and result.strict is False else ""

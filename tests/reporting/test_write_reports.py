@@ -65,8 +65,9 @@ def test_every_promised_file_and_column_is_there(folder: Path) -> None:
         "template_sha256 prefill health"
     )
     assert set(wanted.split()) <= set(read_jsonl(folder / "samples.jsonl")[0])
-    assert (folder / "plots" / "leaderboard.png").stat().st_size > 5_000
-    assert (folder / "plots" / "levels.png").stat().st_size > 5_000
+    for name in ("leaderboard", "levels", "cost"):
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 5_000
+        assert (folder / "plots" / f"{name}.svg").is_file()
     assert json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["models"]
 
 

@@ -116,7 +116,7 @@ function card(row) {
   box.append(answer);
   if (text(row.rest)) {
     const rest = make("details");
-    rest.append(make("summary", "after the stop string"), make("pre", text(row.rest), "after"));
+    rest.append(make("summary", "the stop string, and what came after it"), make("pre", text(row.rest), "after"));
     box.append(rest);
   }
   const checks = make("ul");

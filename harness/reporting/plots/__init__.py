@@ -1,0 +1,25 @@
+"""A run's pictures, each as PNG and SVG: the leaderboard, levels, and what a prompt costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.analysis import Analysis
+from harness.reporting.plots import cost, leaderboard, levels
+
+PICTURES: Mapping[str, Callable[[Analysis, Path], str]] = {
+    "leaderboard": leaderboard.draw,
+    "levels": levels.draw,
+    "cost": cost.draw,
+}
+"""By name: what draws it into ``NAME.png`` and ``NAME.svg`` and gives its caption."""
+
+
+def write_plots(analysis: Analysis, folder: Path) -> dict[str, str]:
+    """Draw the pictures that have something to show; ``NAME.png`` -> its caption (its alt text).
+
+    Beside each PNG lies the same as SVG. A caption says n and the kind of interval.
+    """
+    captions = {f"{name}.png": draw(analysis, folder / name) for name, draw in PICTURES.items()}
+    return {name: caption for name, caption in captions.items() if caption}
