@@ -56,14 +56,18 @@ def _checks() -> list[tuple[str, str]]:
 
 
 def _suites() -> list[tuple[str, str]]:
+    from harness import numbers
     from harness.datasets import HUB
     from harness.resources import resource_dir
 
     rows = []
     for path in sorted(resource_dir("datasets").glob("*.jsonl")):
         with path.open(encoding="utf-8") as stream:
-            count = sum(1 for line in stream if line.strip())
-        rows.append((path.stem, f"{count} items, shipped"))
+            groups = [json.loads(line).get("group") for line in stream if line.strip()]
+        named = [group for group in groups if group]
+        again = len(named) - len(set(named))
+        told = f" and {again} paraphrases of some" if again else ""
+        rows.append((path.stem, f"{numbers.size(len(groups) - again, 'item')}{told}, shipped"))
     for name, (repository, _) in HUB.items():
         rows.append((name, f"fetched from {repository}, or a local file: {{{name}: path}}"))
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -81,9 +81,10 @@ class _Exam(NamedTuple):
     response: str
     first_turn: str
     untrimmed: str
+    stops: tuple[str, ...]
 
     @property
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> tuple[Hashable, ...]:
         """Equal for answers that come to the same."""
         return (self.sample.id, *self[1:])
 
@@ -125,6 +126,7 @@ def _exam(answer: Scored) -> _Exam:
         response=answer.response,
         first_turn=answer.prefill + views["first_turn"],
         untrimmed=answer.prefill + views["untrimmed"],
+        stops=answer.stops,
     )
 
 
@@ -145,6 +147,7 @@ def _examine(
         exam.answer,
         exam.finish_reason,
         wants_language=languages[0] if languages else None,
+        stops=exam.stops,
     )
     supported = any(result.strict is not None for result in verdicts[exam.response])
     views = (

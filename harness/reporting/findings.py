@@ -294,7 +294,6 @@ def _level_table(analysis: Analysis) -> str:
                 numbers.rate(instruct.headline.prompt_strict) if instruct else numbers.NOTHING,
                 numbers.rate(best.recovery.share) if best else numbers.NOTHING,
                 numbers.rate(best.fixed) if best else numbers.NOTHING,
-                numbers.decimal(instruct.tokens_per_second if instruct else None),
             ]
         )
     columns = [
@@ -305,7 +304,6 @@ def _level_table(analysis: Analysis) -> str:
         "instruct",
         "share of the level's gap",
         f"share of the {code(analysis.level)} gap",
-        "instruct tokens/s per sequence",
     ]
     return paragraphs(
         table(columns, rows),

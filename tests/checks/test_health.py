@@ -51,6 +51,13 @@ def test_run_on_is_read_from_all_that_was_generated() -> None:
     assert (found["finish_stop"], found["finish_eos"]) == (1.0, 0.0)
 
 
+def test_the_heading_of_a_users_own_strategy_is_another_speakers_turn() -> None:
+    text = "Tea.\nClient says: more"
+    for stops, run_on in ((("\nClient says:",), 1.0), (("\n---", "Tea"), 0.0), ((), 0.0)):
+        found = health("?", text, "Tea.", "stop", wants_language=None, stops=stops)
+        assert found["run_on"] == run_on
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_echo_is_the_longest_common_substring(prompt: str, answer: str) -> None:
     longest = max(

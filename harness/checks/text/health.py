@@ -9,6 +9,7 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 from harness.records import Generation
@@ -54,18 +55,25 @@ def views(generation: Generation) -> dict[str, str]:
 
 
 def health(
-    prompt: str, text: str, answer: str, finish_reason: str, *, wants_language: str | None
+    prompt: str,
+    text: str,
+    answer: str,
+    finish_reason: str,
+    *,
+    wants_language: str | None,
+    stops: Sequence[str] = (),
 ) -> dict[str, float]:
     """Numbers on one generation, each a share or a 0/1 flag unless its name says otherwise.
 
     ``prompt`` is what the user asked, ``text`` everything that was generated, ``answer`` the
     stop-trimmed view. ``wants_language`` is the language the item asks for, None for no wish:
-    with one, ``script_switch`` is left out. ``compression`` is UTF-8 bytes per zlib byte.
+    with one, ``script_switch`` is left out. ``stops`` are the strategy's stop strings: those that
+    are headings at a line's beginning tell another speaker's turn too. ``compression`` is UTF-8 bytes per zlib byte.
     """
     words = answer.lower().split()
     found = {f"finish_{reason}": float(finish_reason == reason) for reason in _FINISH}
     found |= {
-        "run_on": float(_TURN.search(text) is not None),
+        "run_on": float(_TURN.search(text) is not None or _has_heading(text, stops)),
         "invented_turn": float(_TURN.search(answer) is not None),
         "echo": echo_share(prompt, answer),
         "loop": float(tail_period(text) is not None),
@@ -79,6 +87,11 @@ def health(
     if wants_language is None:
         found["script_switch"] = float(switches_script(prompt, answer))
     return found
+
+
+def _has_heading(text: str, stops: Sequence[str]) -> bool:
+    """Whether one of the stop strings that are headings (``\\n``, then words) occurs."""
+    return any(stop in text for stop in stops if stop.startswith("\n") and re.search(r"\w", stop))
 
 
 def echo_share(prompt: str, answer: str) -> float:
