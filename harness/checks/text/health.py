@@ -67,8 +67,9 @@ def health(
 
     ``prompt`` is what the user asked, ``text`` everything that was generated, ``answer`` the
     stop-trimmed view. ``wants_language`` is the language the item asks for, None for no wish:
-    with one, ``script_switch`` is left out. ``stops`` are the strategy's stop strings: those that
-    are headings at a line's beginning tell another speaker's turn too. ``compression`` is UTF-8 bytes per zlib byte.
+    with one, ``script_switch`` is left out. ``compression`` is UTF-8 bytes per zlib byte.
+    ``stops`` are the strategy's stop strings: those that are headings at a line's beginning tell
+    another speaker's turn too.
     """
     words = answer.lower().split()
     found = {f"finish_{reason}": float(finish_reason == reason) for reason in _FINISH}
