@@ -17,6 +17,9 @@ from harness.hashing import tagged_hash
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["eos", "stop", "length", "loop", "failed"]
 
+Span = tuple[int, int]
+"""A place in a text: first character, and the one behind the last."""
+
 CONTROL_STAGE = "control"
 """Stage name of the responders that ask no model (empty, yes, paragraph, echo, loop)."""
 
@@ -309,7 +312,11 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One instruction's verdict on one generation; ``None`` means the check is unsupported."""
+    """One instruction's verdict on one generation; ``None`` means the check is unsupported.
+
+    ``spans`` are the places in the judged text (the opening that was given, then the answer) that
+    decided it, where the check can say them.
+    """
 
     request_key: str
     index: int
@@ -318,6 +325,7 @@ class CheckResult:
     strict: bool | None
     loose: bool | None
     reason: str
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from harness.checks.registry import (
@@ -17,8 +18,9 @@ from harness.checks.registry import (
     resolve,
 )
 from harness.checks.text.plain import Text, loose_variants
+from harness.checks.text.spans import MOST
 from harness.errors import CheckError
-from harness.records import CheckResult, CheckSpec, Sample
+from harness.records import CheckResult, CheckSpec, Sample, Span
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -69,7 +71,16 @@ class _Views:
         loose = strict.value
         if loose is False and strict is not _TOO_SLOW:
             loose = self._any_variant(verifier)
-        return CheckResult(request_key, index, spec.id, version, strict.value, loose, strict.reason)
+        return CheckResult(
+            request_key,
+            index,
+            spec.id,
+            version,
+            strict.value,
+            loose,
+            strict.reason,
+            _inside(strict.spans, self._strict.text),
+        )
 
     def _any_variant(self, verifier: Verifier) -> bool:
         if self._loose is None:
@@ -83,6 +94,11 @@ class _Views:
 
     def _context(self, text: str) -> Context:
         return Context(Text(text), self._sample, self._code)
+
+
+def _inside(spans: Iterable[Span], text: str) -> tuple[Span, ...]:
+    """The first of a check's places that lie in the text: a user's own check may say anything."""
+    return tuple((a, b) for a, b in islice(spans, MOST) if 0 <= a < b <= len(text))
 
 
 def _outcome(verifier: Verifier, context: Context) -> Outcome:

@@ -29,7 +29,7 @@ from harness.checks.text.plain import Text
 from harness.errors import CheckError
 from harness.hashing import canonical_json
 from harness.intake import near, plainly, shown
-from harness.records import CheckSpec, Sample
+from harness.records import CheckSpec, Sample, Span
 
 Demands = Callable[[Mapping[str, Any]], Sequence[str]]
 """From a check's arguments to texts that every answer passing it contains, word for word."""
@@ -41,10 +41,15 @@ IFEVAL_EXTRA = "pip install 'gguf-pair-harness[ifeval]'"
 
 
 class Outcome(NamedTuple):
-    """A verdict and why; ``value`` None means that this check cannot be done here."""
+    """A verdict and why; ``value`` None means that this check cannot be done here.
+
+    ``spans`` are the places in the answer that decided it, for a reader to be shown: what was found
+    where it was wanted, or what stands where it must not. They change no verdict.
+    """
 
     value: bool | None
     reason: str
+    spans: tuple[Span, ...] = ()
 
 
 class Unsupported(Exception):

@@ -94,6 +94,7 @@ def _verdict(result: CheckResult) -> dict[str, Any]:
         "strict": result.strict,
         "loose": result.loose,
         "reason": result.reason,
+        "spans": [list(place) for place in result.spans],
     }
 
 
@@ -186,10 +187,14 @@ class _Verdict(_Strict):
     strict: bool | None
     loose: bool | None
     reason: str = ""
+    spans: list[Annotated[list[int], Field(min_length=2, max_length=2)]] = []
 
     def result(self, place: int, key: str) -> CheckResult:
         index = place if self.index is None else self.index
-        return CheckResult(key, index, self.id, self.version, self.strict, self.loose, self.reason)
+        spans = tuple((start, end) for start, end in self.spans)
+        return CheckResult(
+            key, index, self.id, self.version, self.strict, self.loose, self.reason, spans
+        )
 
 
 class _Views(_Strict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.intake import near
-from harness.records import Condition, Scored
+from harness.records import Condition, Scored, Span
 from harness.reporting.folder import Run
 from harness.reporting.tables import ordered
 
@@ -97,6 +97,7 @@ def as_json(rows: Sequence[Scored]) -> list[dict[str, Any]]:
                     "strict": result.strict,
                     "loose": result.loose,
                     "reason": result.reason,
+                    "spans": [list(place) for place in result.spans],
                 }
                 for result in row.results
             ],
@@ -196,6 +197,19 @@ def _block(rows: Sequence[Scored]) -> Iterator[str]:
             mark = {True: "pass", False: "FAIL", None: "unsupported"}[result.strict]
             loose = " (loose: pass)" if result.loose and result.strict is False else ""
             yield f"  {mark}{loose}  {result.check_id}: {result.reason}"
+            yield from _places(row.response, result.spans)
+
+
+_AROUND, _PLACES = 24, 5
+
+
+def _places(text: str, spans: Sequence[Span]) -> Iterator[str]:
+    """What decided a verdict, between ``»`` and ``«``, with the text around it."""
+    for start, end in spans[:_PLACES]:
+        before, after = text[max(0, start - _AROUND) : start], text[end : end + _AROUND]
+        yield f"        {start}: " + " ".join(f"{before}»{text[start:end]}«{after}".split())
+    if len(spans) > _PLACES:
+        yield f"        and {len(spans) - _PLACES} more places"
 
 
 def _quoted(name: str, text: str) -> Iterator[str]:

@@ -140,6 +140,18 @@ def test_show_prints_prompt_answer_verdicts_and_reasons_and_nothing_acts(
     assert "more items (--limit)" in out
 
 
+def test_show_quotes_what_decided_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = scored.row(scored.sample("a"), QA, (False, True), text="tea,\x1b[2J jam")
+    results = (replace(found.results[0], spans=((3, 4),)), found.results[1])
+    write_run(Run(tmp_path, scored.manifest(), (replace(found, results=results),)))
+    assert main(["show", str(tmp_path), "--item", "a"]) == 0
+    assert "        3: tea»,«\\x1b[2J jam" in capsys.readouterr().out
+    assert main(["show", str(tmp_path), "--item", "a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["checks"][0]["spans"] == [[3, 4]]
+
+
 def test_show_gives_a_program_everything(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "show", "tiny", "--differ", "qa", "dpo/native", "--json")
     assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,29 @@ def test_items_are_filtered_searched_walked_and_linked_to(driver: Any, plain: Pa
     assert driver.execute_script("return current.id") == every[20]
     heading = driver.find_element(By.CSS_SELECTOR, "#item h3")
     assert heading.text.startswith(every[20])
+
+
+def test_what_decided_a_verdict_is_marked_in_the_answer(driver: Any, tmp_path: Path) -> None:
+    text = "\x1b[1m😀 tea, <b>jam</b>, 😀 cake"
+    commas = tuple((at, at + 1) for at, sign in enumerate(f"Sure: {text}") if sign == ",")
+    emoji = f"Sure: {text}".index("😀")
+    plain = row(sample("a"), RAW, (False, True), text=text)
+    results = (
+        replace(plain.results[0], spans=commas),
+        replace(plain.results[1], spans=((0, 4), (emoji, emoji + 5), (5, 10_000))),
+    )
+    marked = replace(plain, prefill="Sure: ", results=results)
+    write_run(Run(tmp_path, manifest(), (marked, row(sample("a"), NATIVE, (True, True)))))
+    opened(driver, tmp_path / "report.html")
+    found = driver.execute_script(
+        "return ['bad', 'good'].map((kind) => "
+        "[...document.querySelectorAll(`#item .card mark.${kind}`)].map((m) => m.textContent))"
+    )
+    assert found == [[",", ","], ["Sure", "😀 tea"]]
+    whole = driver.execute_script("return document.querySelector('#item .card pre').textContent")
+    assert whole == "Sure: \\x1b[1m😀 tea, <b>jam</b>, 😀 cake"
+    titles = driver.execute_script("return document.querySelector('#item mark.bad').title")
+    assert titles == "fails punctuation:no_comma"
 
 
 def test_a_table_is_sorted_by_numbers(driver: Any, plain: Path) -> None:

@@ -67,7 +67,7 @@ _CAKE = {"id": "contains", "kwargs": {"text": "cake"}}
 def negation(context: Context, *, check: Inner) -> Outcome:
     """The inner check fails."""
     inner = _judge(context, check)
-    return Outcome(not inner.value, f"not: {inner.reason}")
+    return Outcome(not inner.value, f"not: {inner.reason}", inner.spans)
 
 
 @check(
@@ -83,7 +83,7 @@ def disjunction(context: Context, *, checks: Inners) -> Outcome:
     for item in checks:
         inner = _judge(context, item)
         if inner.value:
-            return Outcome(True, inner.reason)
+            return inner
         reasons.append(inner.reason)
     return Outcome(False, "none of them: " + "; ".join(reasons))
 

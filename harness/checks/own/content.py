@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from harness.checks.registry import Context, Example, Outcome, check
 from harness.checks.text.language import known_languages
 from harness.checks.text.patterns import pattern as compile_pattern
+from harness.checks.text.spans import occurrences, spans
 from harness.errors import CheckError
 
 Filled = Annotated[str, Field(min_length=1)]
@@ -123,9 +124,16 @@ def contains(
     """The answer contains the text; with several: all of them, or any."""
     absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
     enough = len(absent) < len(_listed(text)) if mode == "any" else not absent
+    places = occurrences(
+        context.text,
+        _listed(text),
+        ignore_case=ignore_case,
+        collapse_whitespace=collapse_whitespace,
+        whole_words=whole_words,
+    )
     if enough:
-        return Outcome(True, "contains what it should")
-    return Outcome(False, f"does not contain {', '.join(map(_shown, absent))}")
+        return Outcome(True, "contains what it should", places)
+    return Outcome(False, f"does not contain {', '.join(map(_shown, absent))}", places)
 
 
 @check(
@@ -145,7 +153,14 @@ def not_contains(
     absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
     present = [item for item in _listed(text) if item not in absent]
     if present:
-        return Outcome(False, f"contains {', '.join(map(_shown, present))}")
+        places = occurrences(
+            context.text,
+            present,
+            ignore_case=ignore_case,
+            collapse_whitespace=collapse_whitespace,
+            whole_words=whole_words,
+        )
+        return Outcome(False, f"contains {', '.join(map(_shown, present))}", places)
     return Outcome(True, "contains none of them")
 
 
@@ -227,7 +242,11 @@ def regex(
         value = compiled.fills(context.text.strip())
         return Outcome(value, f"{_shown(pattern)} {'fills' if value else 'does not fill'} it")
     found = compiled.count(context.text)
-    return Outcome(found >= at_least, f"{found} matches of {_shown(pattern)}, wanted {at_least}")
+    return Outcome(
+        found >= at_least,
+        f"{found} matches of {_shown(pattern)}, wanted {at_least}",
+        compiled.spans(context.text),
+    )
 
 
 _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?")
@@ -254,18 +273,17 @@ def numeric_close(
     which: Literal["last", "first", "any", "only"] = "last",
 ) -> Outcome:
     """The last number (or the first, any, the only one) is as near to the value as wanted."""
-    numbers = [
-        float(match[0].replace(",", "").replace("−", "-"))
-        for match in _NUMBER.finditer(context.text)
-    ]
-    if not numbers:
+    matches = list(_NUMBER.finditer(context.text))
+    if not matches:
         return Outcome(False, "no number in the answer")
-    if which == "only" and len(numbers) > 1:
-        return Outcome(False, f"{len(numbers)} numbers, wanted only one")
-    looked_at = {"first": numbers[:1], "any": numbers}.get(which, numbers[-1:])
+    if which == "only" and len(matches) > 1:
+        return Outcome(False, f"{len(matches)} numbers, wanted only one", spans(matches))
+    looked_at = {"first": matches[:1], "any": matches}.get(which, matches[-1:])
+    numbers = [float(match[0].replace(",", "").replace("−", "-")) for match in looked_at]
     room = max(absolute, relative * abs(value))
-    close = any(abs(number - value) <= room for number in looked_at)
-    return Outcome(close, f"{looked_at[-1]:g}, wanted {value:g} ± {room:g}")
+    near = [abs(number - value) <= room for number in numbers]
+    decided = [match for match, ok in zip(looked_at, near, strict=True) if ok] or looked_at
+    return Outcome(any(near), f"{numbers[-1]:g}, wanted {value:g} ± {room:g}", spans(decided))
 
 
 @check(
@@ -290,15 +308,16 @@ def choice(
     flags = re.IGNORECASE if ignore_case else 0
     # Longest first, so that "not sure" is not also "sure".
     alternatives = "|".join(re.escape(option) for option in sorted(options, key=len, reverse=True))
-    matches = re.findall(rf"(?<!\w)(?:{alternatives})(?!\w)", context.text, flags)
-    named = {_fold(match, ignore_case, False) for match in matches}
+    matches = list(re.finditer(rf"(?<!\w)(?:{alternatives})(?!\w)", context.text, flags))
+    named = {_fold(match[0], ignore_case, False) for match in matches}
+    places = spans(matches)
     if len(named) != 1:
-        return Outcome(False, f"names {len(named)} of the options, wanted one")
+        return Outcome(False, f"names {len(named)} of the options, wanted one", places)
+    chosen = matches[0][0]
     if answer is None:
-        return Outcome(True, f"chooses {matches[0]}")
-    return Outcome(
-        named == {_fold(answer, ignore_case, False)}, f"chooses {matches[0]}, wanted {answer}"
-    )
+        return Outcome(True, f"chooses {chosen}", places)
+    right = named == {_fold(answer, ignore_case, False)}
+    return Outcome(right, f"chooses {chosen}, wanted {answer}", places)
 
 
 @check(
@@ -360,7 +379,7 @@ def refusal(context: Context, *, refuses: bool = True) -> Outcome:
     """The answer's first 300 characters decline, or do not; a list of phrases decides."""
     match = _REFUSAL.search(context.text[:_OPENING].replace("’", "'"))
     reason = f"declines: {_shown(match[0])}" if match else "does not decline"
-    return Outcome((match is not None) == refuses, reason)
+    return Outcome((match is not None) == refuses, reason, spans([match] if match else []))
 
 
 @check(
@@ -374,7 +393,10 @@ def target(context: Context, *, answers: list[Filled] | None = None) -> Outcome:
     body = _normal(context.text)
     for item in accepted:
         if _whole_words(_normal(item), body):
-            return Outcome(True, f"says {item}")
+            places = occurrences(
+                context.text, [item], ignore_case=True, collapse_whitespace=True, whole_words=True
+            )
+            return Outcome(True, f"says {item}", places)
     return Outcome(False, f"does not say {' or '.join(accepted) or 'anything wanted'}")
 
 

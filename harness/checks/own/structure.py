@@ -7,6 +7,7 @@ import io
 import json
 import re
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 from harness.checks.registry import Context, Example, Outcome, always, between, check
 from harness.checks.text.patterns import pattern
+from harness.checks.text.spans import MOST, line_spans
 from harness.errors import CheckError
 from harness.hashing import canonical_json
 from harness.intake import DEPTH, too_deep
@@ -121,8 +123,13 @@ def bullets(
 ) -> Outcome:
     """So many list items: a mark, white space and text on one line; numbers when ``numbered``."""
     mark = _NUMBERED if numbered else _BULLET
-    found = sum(1 for line in context.derived.lines if mark.match(line.lstrip()))
-    return _bounded(found, "bullets", exactly, at_least, at_most)
+    found = list(line_spans(context.derived.lines, _begins(mark)))
+    verdict = _bounded(len(found), "bullets", exactly, at_least, at_most)
+    return verdict._replace(spans=tuple(found[:MOST]))
+
+
+def _begins(mark: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda line: mark.match(line.lstrip()) is not None
 
 
 def read_json(text: str) -> tuple[Any, str | None]:

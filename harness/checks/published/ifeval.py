@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -24,7 +25,9 @@ from harness.checks.registry import (
 )
 from harness.checks.registry import check as register
 from harness.checks.text.patterns import pattern
+from harness.checks.text.spans import MOST, line_spans, occurrences, spans
 from harness.errors import CheckError
+from harness.records import Span
 
 Relation = Literal["less than", "at least"]
 Count = Annotated[int, Field(ge=0)]
@@ -85,9 +88,16 @@ def _first_word(given: Mapping[str, Any]) -> Sequence[str]:
 def existence(context: Context, *, keywords: list[PatternText]) -> Outcome:
     """Every keyword occurs, in any case, also inside a word (keywords are patterns)."""
     missing = [word for word in keywords if not pattern(word, ignore_case=True).found(context.text)]
+    places = _places(context.text, [word for word in keywords if word not in missing])
     if missing:
-        return Outcome(False, f"missing: {', '.join(missing)}")
-    return Outcome(True, "every keyword occurs")
+        return Outcome(False, f"missing: {', '.join(missing)}", places)
+    return Outcome(True, "every keyword occurs", places)
+
+
+def _places(text: str, patterns: Iterable[str]) -> tuple[Span, ...]:
+    """Where any of the patterns matches, in any case, in order."""
+    found = {place for item in patterns for place in pattern(item, ignore_case=True).spans(text)}
+    return tuple(sorted(found))
 
 
 @check(
@@ -102,7 +112,8 @@ def frequency(
     """The keyword occurs less than, or at least, so many times, also inside words."""
     keyword = keyword.strip()
     found = pattern(keyword, ignore_case=True).count(context.text)
-    return _relation(found, relation, frequency, f"times {keyword!r}")
+    verdict = _relation(found, relation, frequency, f"times {keyword!r}")
+    return verdict._replace(spans=_places(context.text, [keyword]))
 
 
 @check(
@@ -118,7 +129,8 @@ def forbidden_words(context: Context, *, forbidden_words: list[PatternText]) -> 
         if pattern(rf"\b{word}\b", ignore_case=True).found(context.text)
     ]
     if found:
-        return Outcome(False, f"forbidden but present: {', '.join(found)}")
+        places = _places(context.text, [rf"\b{word}\b" for word in found])
+        return Outcome(False, f"forbidden but present: {', '.join(found)}", places)
     return Outcome(True, "no forbidden word occurs")
 
 
@@ -136,7 +148,8 @@ def letter_frequency(
 ) -> Outcome:
     """The character (any one, not only a letter) occurs less than, or at least, so many times."""
     found = context.derived.lowered.count(letter.lower())
-    return _relation(found, let_relation, let_frequency, f"times {letter!r}")
+    verdict = _relation(found, let_relation, let_frequency, f"times {letter!r}")
+    return verdict._replace(spans=occurrences(context.text, [letter], ignore_case=True))
 
 
 # language ---------------------------------------------------------------------------------------
@@ -256,8 +269,13 @@ def number_placeholders(context: Context, *, num_placeholders: Count) -> Outcome
     """At least so many ``[placeholders]``, each on one line."""
     found = sum(_bracket_pairs(line) for line in context.derived.lines)
     return Outcome(
-        found >= num_placeholders, f"{found} placeholders, wanted at least {num_placeholders}"
+        found >= num_placeholders,
+        f"{found} placeholders, wanted at least {num_placeholders}",
+        spans(_BRACKETS.finditer(context.text)),
     )
+
+
+_BRACKETS = re.compile(r"\[[^\]\n]*\]")
 
 
 def _bracket_pairs(line: str) -> int:
@@ -285,7 +303,8 @@ def postscript(context: Context, *, postscript_marker: PatternText) -> Outcome:
     marker = postscript_marker.strip()
     source = _POSTSCRIPT.get(marker, marker.lower())
     found = pattern(source, multiline=True).found(context.derived.lowered)
-    return Outcome(found, f"{marker} {'occurs' if found else 'does not occur'}")
+    places = _places(context.text, [source]) if found else ()
+    return Outcome(found, f"{marker} {'occurs' if found else 'does not occur'}", places)
 
 
 def count_bullets(lines: list[str]) -> int:
@@ -319,7 +338,13 @@ def count_bullets(lines: list[str]) -> int:
 def number_bullet_lists(context: Context, *, num_bullets: Count) -> Outcome:
     """Exactly so many bullets (``*`` or ``-``); a rule ``---`` counts, ``**bold**`` does not."""
     found = count_bullets(context.derived.lines)
-    return Outcome(found == num_bullets, f"{found} bullets, wanted exactly {num_bullets}")
+    places = tuple(islice(line_spans(context.derived.lines, _is_bullet), MOST))
+    return Outcome(found == num_bullets, f"{found} bullets, wanted exactly {num_bullets}", places)
+
+
+def _is_bullet(line: str) -> bool:
+    body = line.lstrip()
+    return body.startswith(("-", "*")) and not body.startswith("**")
 
 
 _CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -334,7 +359,7 @@ def constrained_response(context: Context) -> Outcome:
     """One of "My answer is yes.", "... no." and "... maybe." occurs."""
     for option in _CONSTRAINED:
         if option in context.text:
-            return Outcome(True, f"says {option!r}")
+            return Outcome(True, f"says {option!r}", occurrences(context.text, [option]))
     return Outcome(False, "says none of the three answers")
 
 
@@ -352,13 +377,17 @@ def number_highlighted_sections(context: Context, *, num_highlights: Count) -> O
 
     Single and double ones are counted apart, so ``***a***`` is two.
     """
-    found = sum(
-        1
+    found = [
+        match
         for kind in (_SINGLE, _DOUBLE)
         for match in kind.finditer(context.text)
         if match[1].strip()
+    ]
+    return Outcome(
+        len(found) >= num_highlights,
+        f"{len(found)} highlights, wanted at least {num_highlights}",
+        spans(found),
     )
-    return Outcome(found >= num_highlights, f"{found} highlights, wanted at least {num_highlights}")
 
 
 @check(
@@ -379,8 +408,13 @@ def multiple_sections(
     context: Context, *, section_spliter: PatternText, num_sections: Count
 ) -> Outcome:
     """At least so many ``Section 1``, ``Section 2`` ... in that case; a reference counts too."""
-    found = pattern(section_spliter.strip() + r"\s?\d+").count(context.text)
-    return Outcome(found >= num_sections, f"{found} sections, wanted at least {num_sections}")
+    heading = pattern(section_spliter.strip() + r"\s?\d+")
+    found = heading.count(context.text)
+    return Outcome(
+        found >= num_sections,
+        f"{found} sections, wanted at least {num_sections}",
+        heading.spans(context.text),
+    )
 
 
 _FENCES = ("```json", "```Json", "```JSON", "```")
@@ -430,7 +464,8 @@ def title(context: Context) -> Outcome:
         if opening < 0 or closing < opening + 3:
             continue
         if line[opening : closing + 2].lstrip("<").rstrip(">").strip():
-            return Outcome(True, "there is a title in <<double angular brackets>>")
+            places = occurrences(context.text, [line[opening : closing + 2]])[:1]
+            return Outcome(True, "there is a title in <<double angular brackets>>", places)
     return Outcome(False, "there is no <<title>>")
 
 
@@ -479,7 +514,10 @@ def end_checker(context: Context, *, end_phrase: str) -> Outcome:
     """The answer ends with the phrase, in any case; only straight double quotes may follow."""
     wanted = end_phrase.strip().lower()
     value = context.text.strip().strip('"').lower().endswith(wanted)
-    return Outcome(value, f"{'ends' if value else 'does not end'} with {end_phrase.strip()!r}")
+    places = occurrences(context.text, [end_phrase.strip()], ignore_case=True) if value else ()
+    return Outcome(
+        value, f"{'ends' if value else 'does not end'} with {end_phrase.strip()!r}", places[-1:]
+    )
 
 
 @check(
@@ -497,11 +535,14 @@ def quotation(context: Context) -> Outcome:
 
 def _english(context: Context, right_case: bool, case: str) -> Outcome:
     if not right_case:
-        return Outcome(False, f"not all in {case}")
+        return Outcome(False, f"not all in {case}", spans(_OTHER_CASE[case].finditer(context.text)))
     found = context.derived.language
     if found is None:
         return Outcome(True, f"{case}; the language cannot be told, which counts as English")
     return Outcome(found == "en", f"{case}, language {found}")
+
+
+_OTHER_CASE = {"capitals": re.compile("[a-z]+"), "lower case": re.compile("[A-Z]+")}
 
 
 @check(
@@ -544,4 +585,4 @@ def capital_word_frequency(
 def no_comma(context: Context) -> Outcome:
     """No comma."""
     found = context.text.count(",")
-    return Outcome(found == 0, f"{found} commas, wanted none")
+    return Outcome(found == 0, f"{found} commas, wanted none", occurrences(context.text, [","]))

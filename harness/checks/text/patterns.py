@@ -6,7 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from harness.checks.text.spans import spans
 from harness.errors import CheckError
+from harness.records import Span
 
 TIMEOUT = 1.0
 """Seconds a user's pattern may take on one answer."""
@@ -45,6 +47,13 @@ class Pattern:
     def fills(self, text: str) -> bool:
         """Whether the whole text matches; raises TimeoutError."""
         return self._compiled.fullmatch(text, **self._limit) is not None
+
+    def spans(self, text: str) -> tuple[Span, ...]:
+        """The first places that match, none when they cannot be found in time."""
+        try:
+            return spans(self._compiled.finditer(text, **self._limit))
+        except TimeoutError:
+            return ()
 
     @property
     def _limit(self) -> dict[str, float]:

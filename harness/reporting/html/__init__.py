@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary, decide
-from harness.records import Condition, RunManifest, Scored
+from harness.records import Condition, RunManifest, Scored, Span
 from harness.reporting.scrub import scrub, scrub_text
 from harness.sanitize import for_terminal
 
@@ -243,10 +243,28 @@ def _row(row: Scored, texts: dict[str, int]) -> dict[str, Any]:
         "tokens": generation.completion_tokens,
         "error": for_terminal(scrub_text(generation.error or "")),
         "checks": [
-            [for_terminal(result.check_id), result.strict, _text(result.reason, texts)]
+            [
+                for_terminal(result.check_id),
+                result.strict,
+                _text(result.reason, texts),
+                _places(row, result.spans),
+            ]
             for result in row.results
         ],
     }
+
+
+def _places(row: Scored, spans: Sequence[Span]) -> list[list[int]]:
+    """Places in the opening and the answer as the page shows them, counted as scripts count.
+
+    A control character is shown as several, and a script counts some characters twice (UTF-16).
+    """
+    shown = row.response[: len(row.prefill) + TEXT]
+
+    def place(at: int) -> int:
+        return len(for_terminal(shown[:at]).encode("utf-16-le", "surrogatepass")) // 2
+
+    return [[place(start), place(end)] for start, end in spans if end <= len(shown)]
 
 
 def _text(text: str, texts: dict[str, int]) -> int:

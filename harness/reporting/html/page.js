@@ -101,6 +101,26 @@ function withTokens(node, value) {
   return node;
 }
 
+function marked(node, row) {
+  // The opening that was given, then the answer, with what decided each verdict marked.
+  const [given, whole] = [text(row.prefill).length, text(row.prefill) + text(row.answer)];
+  const places = row.checks.flatMap(([id, strict, , spans]) => spans.map(([from, to]) => ({ id, strict, from, to })));
+  const cuts = [...new Set([0, given, whole.length, ...places.flatMap((p) => [p.from, p.to])])].sort((a, b) => a - b);
+  for (let n = 0; n + 1 < cuts.length; n++) {
+    const [from, to] = [cuts[n], cuts[n + 1]];
+    const here = places.filter((p) => p.from <= from && to <= p.to);
+    const piece = whole.slice(from, to);
+    if (!here.length) {
+      node.append(to <= given ? make("span", piece, "given") : piece);
+      continue;
+    }
+    const mark = make("mark", piece, here.some((p) => p.strict === false) ? "bad" : "good");
+    mark.title = [...new Set(here.map((p) => `${p.strict ? "passes" : "fails"} ${p.id}`))].join(", ");
+    node.append(mark);
+  }
+  return node;
+}
+
 function card(row) {
   const box = make("article", undefined, "card" + (row.ok === null ? "" : row.ok ? " pass" : " fail"));
   const name = `${row.stage} · ${row.strategy} · ${row.level}` + (row.epoch ? ` · epoch ${row.epoch}` : "");
@@ -110,20 +130,18 @@ function card(row) {
   line.append(make("span", verdict, row.ok ? "pass-word" : "fail-word"), ` · ended by ${row.finish} after ${row.tokens} tokens`);
   box.append(line);
   if (row.error) box.append(make("p", row.error));
-  const answer = make("pre");
-  if (text(row.prefill)) answer.append(make("mark", text(row.prefill)));
-  answer.append(text(row.answer));
-  box.append(answer);
+  box.append(marked(make("pre"), row));
   if (text(row.rest)) {
     const rest = make("details");
     rest.append(make("summary", "the stop string, and what came after it"), make("pre", text(row.rest), "after"));
     box.append(rest);
   }
   const checks = make("ul");
-  for (const [id, strict, reason] of row.checks) {
+  for (const [id, strict, reason, places] of row.checks) {
     const entry = make("li");
     const word = strict === null ? "not judged" : strict ? "pass" : "fail";
-    entry.append(make("span", word, strict ? "pass-word" : "fail-word"), ` ${id}: ${text(reason)}`);
+    const where = places.length ? ` (${places.length} marked above)` : "";
+    entry.append(make("span", word, strict ? "pass-word" : "fail-word"), ` ${id}: ${text(reason)}${where}`);
     checks.append(entry);
   }
   box.append(checks);
