@@ -6,6 +6,7 @@ but seeded, so the greedy text is gibberish that is the same everywhere on one m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -43,14 +44,17 @@ def write_llama(
     nan: bool = False,
     metadata: dict[str, object] | None = None,
     architecture: str = "llama",
+    says: Sequence[str] = (),
 ) -> Path:
     """A model of random weights in llama's layout; ``nan`` spoils its output layer.
+
+    With ``says``, texts that become tokens of their own, it answers with nothing else.
 
     Several architectures share that layout, ``llada`` and ``dream`` among them. ``metadata`` is
     written as given: integers as uint32, truth values as such, anything else as text.
     """
     file = _File(path, architecture, seed, np.float16 if half else np.float32)
-    file.describe(context, width, layers, chat_template)
+    file.describe(context, width, layers, chat_template, says)
     writer = file.writer
     writer.add_head_count(heads)
     writer.add_head_count_kv(heads // 2)
@@ -58,10 +62,14 @@ def write_llama(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
     file.note(metadata)
-    file.matrix("token_embd.weight", N_VOCAB, width, np.sqrt(width))
+    size = N_VOCAB + len(says)
+    file.matrix("token_embd.weight", size, width, np.sqrt(width))
     file.constant("output_norm.weight", width)
-    output = file.random.standard_normal((N_VOCAB, width)) * 2.0 * scale / np.sqrt(width)
+    output = file.random.standard_normal((size, width)) * 2.0 * scale / np.sqrt(width)
     output[EOS] *= eos_gain
+    if says:  # of two opposite rows one is above zero, where all the others are
+        output[:N_VOCAB] = 0.0
+        output[-1] = -output[-2]
     if nan:
         output[7] = np.nan
     writer.add_tensor("output.weight", output.astype(file.kind))
@@ -194,18 +202,28 @@ class _File:
             else:
                 self.writer.add_string(key, str(value))
 
-    def describe(self, context: int, width: int, layers: int, chat_template: str | None) -> None:
+    def describe(
+        self,
+        context: int,
+        width: int,
+        layers: int,
+        chat_template: str | None,
+        says: Sequence[str] = (),
+    ) -> None:
         writer = self.writer
         writer.add_name("tiny random model")
         writer.add_context_length(context)
         writer.add_embedding_length(width)
         writer.add_block_count(layers)
-        writer.add_vocab_size(N_VOCAB)
+        writer.add_vocab_size(N_VOCAB + len(says))
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("gpt-2")
-        writer.add_token_list([*byte_tokens(), *SPECIAL])
+        letters = byte_tokens()
+        own = ["".join(letters[byte] for byte in text.encode("utf-8")) for text in says]
+        writer.add_token_list([*letters, *SPECIAL, *own])
         control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
-        writer.add_token_types([normal] * 256 + [control] * len(SPECIAL))
+        types = [normal] * 256 + [control] * len(SPECIAL) + [normal] * len(own)
+        writer.add_token_types(types)
         # The list may not be empty: two control bytes that no text holds.
         writer.add_token_merges(["Ā ā"])
         writer.add_bos_token_id(BOS)

@@ -11,6 +11,7 @@ import pytest
 
 from harness.cli import main
 from tests.processes import heed_interrupts
+from tests.tinygguf import CHATML, write_llama
 
 ROOT = Path(__file__).parents[2]
 TINY = ["-e", "tiny", "--max-tokens", "12"]
@@ -127,6 +128,55 @@ def test_a_terminal_that_cannot_redraw_gets_plain_lines() -> None:
     code, seen = terminal(["Hi", *TINY], [("Ask again", "\n")], kind="dumb")
     assert code == 0, seen
     assert "== base F16, raw (" in seen and "╭" not in seen
+
+
+HOSTILE = (
+    "\x1b]0;owned\x07",  # the window's title
+    "\x1b]52;c;cm0gLXJm\x07",  # the clipboard
+    "\x1b[2J\x1b[H",  # the screen
+    "\u202egnp.exe",  # the order of reading
+    "\u009b31m",  # one byte's worth of escape
+    "[red]not[/red] markup",
+    "\r\x08\x7f",
+    "\x1b[6n",  # the terminal answers this one by typing
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options that ask two models which answer in escape sequences only."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for seed, name in enumerate(("base", "instruct")):
+        write_llama(folder / f"{name}.gguf", seed=seed, chat_template=CHATML, says=HOSTILE)
+    models = ["--base", f"{folder}/base.gguf", "--instruct", f"{folder}/instruct.gguf"]
+    return [*models, "--max-tokens", "24"]
+
+
+def acts(text: str) -> list[str]:
+    """Which of the hostile answers reached the screen as they are."""
+    signs = ("\x1b]", "\x1b[2J", "\x1b[H", "\u202e", "\u009b", "\x07", "\x08", "\x7f", "\x1b[6n")
+    return [sign for sign in signs if sign in text]
+
+
+@UNIX
+@pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+def test_an_answer_of_escape_sequences_is_shown_and_does_nothing(
+    hostile: list[str], kind: str
+) -> None:
+    code, seen = terminal(["Hi", *hostile], [("Ask again", "Who?\n"), ("Ask again", "\n")], kind)
+    assert code == 0, seen
+    assert acts(seen) == []
+    shown = "".join(seen.replace("│", "").split())
+    assert "\\x1b" in shown and "\\x07" in shown, "the answers are hostile ones"
+
+
+def test_a_pipe_and_a_pasted_exchange_hold_no_escape_sequence(
+    hostile: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--markdown"]):
+        assert main(["ask", "Hi", *hostile, *options]) == 0
+        out = capsys.readouterr().out
+        assert acts(out) == [] and "\\x1b" in out
 
 
 @UNIX
