@@ -26,15 +26,45 @@ def shown(answer: str, check_id: str, kwargs: dict[str, Any]) -> list[str]:
         ("punctuation:no_comma", {}, "Tea, cake, jam", [",", ","]),
         ("keywords:forbidden_words", {"forbidden_words": ["tea"]}, "Teapot TEA", ["TEA"]),
         ("keywords:existence", {"keywords": ["tea", "jam"]}, "Teapot", ["Tea"]),
-        ("keywords:frequency", {"keyword": "tea", "frequency": 3, "relation": "at least"}, "tea Tea", ["tea", "Tea"]),
-        ("keywords:letter_frequency", {"letter": "a", "let_frequency": 1, "let_relation": "at least"}, "bA", ["A"]),
-        ("detectable_format:number_bullet_lists", {"num_bullets": 1}, "So:\n* tea\n* jam", ["* tea", "* jam"]),
-        ("detectable_content:number_placeholders", {"num_placeholders": 2}, "to [you] by [me]", ["[you]", "[me]"]),
-        ("detectable_content:postscript", {"postscript_marker": "P.S."}, "Hi\nP. S. tea", ["P. S."]),
+        (
+            "keywords:frequency",
+            {"keyword": "tea", "frequency": 3, "relation": "at least"},
+            "tea Tea",
+            ["tea", "Tea"],
+        ),
+        (
+            "keywords:letter_frequency",
+            {"letter": "a", "let_frequency": 1, "let_relation": "at least"},
+            "bA",
+            ["A"],
+        ),
+        (
+            "detectable_format:number_bullet_lists",
+            {"num_bullets": 1},
+            "So:\n* tea\n* jam",
+            ["* tea", "* jam"],
+        ),
+        (
+            "detectable_content:number_placeholders",
+            {"num_placeholders": 2},
+            "to [you] by [me]",
+            ["[you]", "[me]"],
+        ),
+        (
+            "detectable_content:postscript",
+            {"postscript_marker": "P.S."},
+            "Hi\nP. S. tea",
+            ["P. S."],
+        ),
         ("detectable_format:title", {}, "a\n<<On tea>> b", ["<<On tea>>"]),
         ("startend:end_checker", {"end_phrase": "the end"}, "the end, The End", ["The End"]),
         ("change_case:english_lowercase", {}, "so IT is", ["IT"]),
-        ("contains", {"text": "green  tea", "collapse_whitespace": True}, "green\ntea", ["green\ntea"]),
+        (
+            "contains",
+            {"text": "green  tea", "collapse_whitespace": True},
+            "green\ntea",
+            ["green\ntea"],
+        ),
         ("not_contains", {"text": ["tea", "jam"], "whole_words": True}, "teapot jam", ["jam"]),
         ("regex", {"pattern": r"\d+"}, "a 12 b 3", ["12", "3"]),
         ("numeric_close", {"value": 5}, "First 5, then 7", ["7"]),
@@ -44,7 +74,7 @@ def shown(answer: str, check_id: str, kwargs: dict[str, Any]) -> list[str]:
         ("bullets", {"at_least": 1}, "- tea\nno\n- jam", ["- tea", "- jam"]),
         ("not", {"check": {"id": "contains", "kwargs": {"text": "tea"}}}, "tea", ["tea"]),
     ],
-)  # fmt: skip
+)
 def test_a_check_shows_what_decided(
     check_id: str, kwargs: dict[str, Any], text: str, places: list[str]
 ) -> None:
