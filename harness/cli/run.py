@@ -190,6 +190,8 @@ def _print_result(result: RunResult) -> None:
             f"{len(result.failed)} requests failed and are missing from every figure; "
             "samples.jsonl says why; the same command tries them again"
         )
+    if result.again:
+        typer.echo("the very same run as before: its folder is written again, no new one is made")
     typer.echo(f"report: {result.run.folder / 'report.md'}")
     typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
     if dead := _unanswered(result):

@@ -12,8 +12,11 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError
+from harness.reporting.html.live import live_page
+from harness.reporting.runs import LIVE
 
-_PAGE = re.compile(r"/(report(-\d+)?\.html)?")
+_PAGE = re.compile(r"/(report(-\d+)?\.html|live\.json)?")
+_TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json"}
 
 
 @app.command(epilog="Examples: harness view · harness view tiny --serve")
@@ -25,9 +28,16 @@ def view(
     port: int = typer.Option(0, "--port", min=0, max=65535, help="With --serve; 0: a free one."),
     show: bool = typer.Option(True, "--open/--no-open", help="Open a browser."),
 ) -> None:
-    """Open a run's report.html; it needs nothing but the file, and can be sent to others."""
-    from harness.reporting import find_run
+    """Open a run's report.html; it needs nothing but the file, and can be sent to others.
 
+    With --serve, a run that goes on is shown as it goes: what is done, what failed, scores so far.
+    """
+    from harness.reporting import find_run
+    from harness.reporting.runs import find_live
+
+    if serve and (live := find_live(run)):
+        _serve(live, port, show)
+        return
     folder = find_run(run)
     page = folder / "report.html"
     if not page.is_file():
@@ -57,7 +67,7 @@ def _serve(folder: Path, port: int, show: bool) -> None:
 
 
 def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the run's pages, and of nothing else, on loopback.
+    """A server of the run's pages and its state while it goes on, and of nothing else, on loopback.
 
     Requests whose ``Host`` is another name are refused: a web page elsewhere could otherwise read
     the answers by having its own name resolve to this machine.
@@ -70,18 +80,21 @@ def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
                 self.send_error(403, "this address is served to this machine only")
                 return
             match = _PAGE.fullmatch(self.path)
-            path = folder / (match[1] or "report.html") if match else None
-            if path is None or path.is_symlink() or not path.is_file():
+            found = _content(folder, match[1] or "") if match else None
+            if found is None:
                 self.send_error(404)
                 return
-            body = path.read_bytes()
+            kind, body = found
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             """Keep the terminal for what matters."""
@@ -92,6 +105,16 @@ def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
         raise ConfigError(f"--port {port}: cannot be served on: {error.strerror}") from error
     server.daemon_threads = True
     return server
+
+
+def _content(folder: Path, name: str) -> tuple[str, bytes] | None:
+    """A page's type and bytes, None where there is none; without a name, what there is to see."""
+    if not name and (folder / LIVE).is_file():
+        return _TYPES[".html"], live_page().encode("utf-8")
+    path = folder / (name or "report.html")
+    if path.is_symlink() or not path.is_file():
+        return None
+    return _TYPES[path.suffix], path.read_bytes()
 
 
 __all__ = ["pages_server", "view"]

@@ -17,6 +17,7 @@ from harness.engine import dismiss_spares
 from harness.engine import open_engine as open_llama
 from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
 from harness.experiment.judging import collect, control_answers, score
+from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
 from harness.experiment.plan import Plan, limited, plan
 from harness.experiment.resolve import (
@@ -26,7 +27,7 @@ from harness.experiment.resolve import (
     resolve_models,
     with_pair,
 )
-from harness.experiment.watch import Watcher
+from harness.experiment.watch import Watcher, together
 from harness.protocols import Generator
 from harness.records import (
     EngineSettings,
@@ -35,7 +36,7 @@ from harness.records import (
     Sample,
     Scored,
 )
-from harness.reporting import Run, writable, write_run
+from harness.reporting import Run, writable, write_run, written_before
 from harness.resources import reports_dir
 from harness.store import Store, default_store
 
@@ -80,11 +81,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run leaves behind: its folder's content, how many answers are new, which failed."""
+    """What a run leaves behind: its folder's content, how many answers are new, which failed.
+
+    ``again``: a folder held the very same run, and was written again in place of a new one.
+    """
 
     run: Run
     generated: int
     failed: tuple[Generation, ...]
+    again: bool = False
 
 
 def run(
@@ -98,9 +103,20 @@ def run(
 
     Raises HarnessError; what was finished before is stored, and the same call goes on from there.
     """
-    watcher = watcher or Watcher()
     folder = options.out or new_run_folder(experiment.name)
     writable(folder)
+    with shown_live(folder, experiment.name) as live:
+        told = together(watcher or Watcher(), live)
+        return _walked(experiment, options, folder, told, open_engine)
+
+
+def _walked(
+    experiment: Experiment,
+    options: RunOptions,
+    folder: Path,
+    watcher: Watcher,
+    open_engine: OpenEngine,
+) -> RunResult:
     layers: dict[Cell, int] = {}
     while True:
         prepared = prepare(experiment, options, watcher=watcher, layers=layers)
@@ -126,8 +142,11 @@ def run(
     )
     watcher.say("writing the reports")
     finished = Run(folder, manifest, tuple(scored))
-    write_run(finished)
-    return RunResult(finished, answered.generated, answered.failed)
+    before = written_before(finished) if options.out is None else None
+    write_run(before or finished)
+    return RunResult(
+        before or finished, answered.generated, answered.failed, again=before is not None
+    )
 
 
 def prepare(
@@ -231,6 +250,7 @@ def generate(
     planned = prepared.plan
     every = {request.key: request for request in planned.all_requests()}
     generations = store.find(every) if use_cache else {}
+    watcher.grid(planned.samples, list(planned.all_requests()), generations)
     watcher.begin(len(every), len(generations))
     before = len(generations)
     notes: list[str] = []

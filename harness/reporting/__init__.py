@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.reporting.folder import Run, analysed, read_run, writable, write_run
+from harness.reporting.folder import Run, analysed, read_run, writable, write_run, written_before
 from harness.reporting.runs import find_run
 from harness.reporting.terminal import decision_lines, summary_table
 
@@ -15,4 +15,5 @@ __all__ = [
     "summary_table",
     "writable",
     "write_run",
+    "written_before",
 ]

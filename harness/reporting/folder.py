@@ -8,10 +8,11 @@ somewhere: reading it runs nothing that it names, follows no link out of it and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from harness.analysis import Analysis, analyse, decide
 from harness.atomic import translated, write_text, writing
 from harness.config import Experiment, parse_experiment
-from harness.errors import OutputError
+from harness.errors import ConfigError, OutputError
 from harness.hashing import file_sha256
 from harness.records import (
     Decision,
@@ -31,7 +32,7 @@ from harness.reporting.html import pages
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.rows import FORMAT, read_manifest, read_rows, sample_rows
-from harness.reporting.runs import find_run
+from harness.reporting.runs import find_run, run_folders
 from harness.reporting.scrub import scrub
 from harness.reporting.tables import TABLES, write_csv
 from harness.sanitize import no_surrogates
@@ -157,8 +158,7 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     folder = run.folder
     writable(folder)
     with writing(folder / "samples.jsonl") as stream:
-        for row in sample_rows(run.scored, complete=run.format > 1):
-            stream.write(json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n")
+        stream.writelines(_sample_lines(run))
     for table in TABLES.values():
         if table.file:
             write_csv(folder / table.file, table.columns, table.rows(run.analysis, run.scored))
@@ -178,6 +178,41 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     )
     _write_pages(run, stale, plots)
     write_text(folder / "report.md", report)
+
+
+def _sample_lines(run: Run) -> Iterator[str]:
+    for row in sample_rows(run.scored, complete=run.format > 1):
+        yield json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def written_before(run: Run) -> Run | None:
+    """The very same run in a folder beside this one's, with the command that made it; else None.
+
+    The same: every row and all of the manifest but the command that made it.
+    """
+    ours = _without_command(run.manifest)
+    digest = ""
+    for folder in reversed(run_folders(run.folder.parent)):
+        try:
+            manifest, format, theirs = read_manifest(folder)
+        except ConfigError:
+            continue  # somebody's folder, or a run that is being written
+        if format == run.format and _without_command(manifest) == ours:
+            digest = digest or _digest(_sample_lines(run))
+            if theirs == digest:
+                return replace(run, folder=folder, manifest=manifest)
+    return None
+
+
+def _digest(lines: Iterable[str]) -> str:
+    found = hashlib.sha256()
+    for line in lines:
+        found.update(line.encode("utf-8"))
+    return found.hexdigest()
+
+
+def _without_command(manifest: RunManifest) -> str:
+    return json.dumps(scrub(replace(manifest, command="")), sort_keys=True)
 
 
 def _write_pages(run: Run, stale: Sequence[str], plots: Mapping[str, str]) -> None:

@@ -13,6 +13,20 @@ from harness.intake import near, shown
 from harness.reporting.rows import read_manifest
 from harness.resources import reports_dir
 
+LIVE = "live.json"
+"""State of a run that goes on, in its folder as long as it does."""
+
+
+def find_live(name: str | Path, reports: Path | None = None) -> Path | None:
+    """The folder of a run that goes on, named as for :func:`find_run`; None where none does."""
+    reports = reports or reports_dir()
+    patterns = {"latest": ["*/*", "*"]}.get(str(name), [f"{name}/*", str(name)])
+    places = [Path(name)] if Path(name).is_dir() else []
+    if not Path(name).is_absolute():
+        places += [place for pattern in patterns for place in reports.glob(pattern)]
+    found = [place for place in places if (place / LIVE).is_file()]
+    return max(found, key=lambda place: (place / LIVE).stat().st_mtime, default=None)
+
 
 def find_run(name: str | Path, reports: Path | None = None) -> Path:
     """The folder of a run by path, ``latest``, an experiment's name, or ``experiment/run``.

@@ -232,3 +232,26 @@ def test_what_an_engine_said_of_itself_is_told_again_when_answers_were_stored(
     assert again.generated == 0
     assert first.run.manifest.notes == again.run.manifest.notes
     assert "base/as-is: offload is not available" in again.run.manifest.notes
+
+
+def test_the_very_same_run_makes_no_second_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_REPORTS", str(tmp_path / "reports"))
+    first, again, other = (
+        run(
+            experiment(folder, **changes),
+            options(tmp_path, out=None, command=command),
+            open_engine=Engines(),
+        )
+        for command, changes in (
+            ("harness run walk", {}),
+            ("harness run walk -q", {}),
+            ("harness run walk", {"seed": 1}),
+        )
+    )
+    assert again.again
+    assert again.run.folder == first.run.folder != other.run.folder
+    assert len(list((tmp_path / "reports" / "walk").iterdir())) == 2
+    report = (first.run.folder / "report.md").read_text("utf-8")
+    assert "harness run walk\n" in report, "the command that made it stays"

@@ -9,22 +9,17 @@ into the page as text. Runs too large for one page are spread over several.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary, decide
 from harness.records import Condition, RunManifest, Scored, Span
+from harness.reporting.html.parts import part, policy, template
 from harness.reporting.scrub import scrub, scrub_text
 from harness.sanitize import for_terminal
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 PAGE_BYTES = 3_400_000
 """Deflated bytes of answers on one page: with everything else it stays under 5 MB."""
@@ -47,13 +42,12 @@ def pages(
     order = {item.condition: place for place, item in enumerate(analysis.conditions)}
     groups = list(_groups(scored, order))
     names = [_page_name(number) for number in range(len(groups))]
-    style, script = _part("page.css"), _part("page.js")
+    style, script = part("page.css"), part("page.js")
     shared: dict[str, Any] = {
         "title": str(manifest.experiment.get("name", "run")),
         "style": style,
         "script": script,
-        "policy": "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_sha256(style)}'; script-src '{_sha256(script)}'",
+        "policy": policy(style, script),
         "names": names,
         "warnings": [scrub_text(text) for text in warnings],
         "clean": for_terminal,
@@ -78,27 +72,14 @@ def pages(
     for number, group in enumerate(groups):
         own = {"packed": _packed(group), "number": number, "count": len(groups)}
         more = figures if number == 0 else {}
-        yield names[number], _template().render(**shared, **own, **more, first=number == 0)
+        yield (
+            names[number],
+            template("page.html.jinja").render(**shared, **own, **more, first=number == 0),
+        )
 
 
 def _page_name(number: int) -> str:
     return "report.html" if number == 0 else f"report-{number + 1}.html"
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html.jinja"))
-
-
-def _part(name: str) -> str:
-    return (files(__name__) / name).read_text(encoding="utf-8")
-
-
-def _sha256(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
 
 
 def _arm(analysis: Analysis, item: ConditionSummary) -> dict[str, Any]:
