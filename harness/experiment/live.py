@@ -21,6 +21,8 @@ _EVERY = 1.0
 """Seconds between two states on the disk."""
 _JUDGING = 0.05
 """Share of the run's time that scores so far may take; beyond it answers are only counted."""
+_WARM = 20
+"""Verdicts that are free: the first ones load what the checks need."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class _Live(Watcher):
         self._started = datetime.now(timezone.utc)
         self._since = time.monotonic()
         self._told = self._judging = 0.0
+        self._verdicts = 0
         self._phase = "starting"
         self._arms: dict[str, _Arm] = {}
         self._requests: dict[str, list[Request]] = {}
@@ -111,7 +114,9 @@ class _Live(Watcher):
         results = checks.judge(
             self._samples[request.sample_id], request.prompt.prefill + generation.answer
         )
-        self._judging += time.monotonic() - begun
+        self._verdicts += 1
+        if self._verdicts > _WARM:
+            self._judging += time.monotonic() - begun
         strict = [result.strict for result in results if result.strict is not None]
         return all(strict) if strict else None
 
