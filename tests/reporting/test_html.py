@@ -13,7 +13,7 @@ import pytest
 
 from harness.records import Condition
 from harness.reporting import Run, write_run
-from harness.reporting import html as page
+from harness.reporting.html import explorer as page
 from tests.browser import chromium, opened, require_browser
 from tests.scored import manifest, passes, row, run, sample
 
@@ -201,7 +201,7 @@ def test_a_run_too_large_for_one_page_is_spread_and_old_pages_go(
     rows = tuple(
         passes(sample(f"i{n}"), c, n % 2 == 0) for n in range(30) for c in (RAW, QA, NATIVE)
     )
-    monkeypatch.setattr(page, "PAGE_BYTES", 1_500)
+    monkeypatch.setattr(page, "PAGE_BYTES", 400)
     write_run(Run(tmp_path, manifest(), rows))
     several = sorted(path.name for path in tmp_path.glob("report*.html"))
     assert len(several) > 2

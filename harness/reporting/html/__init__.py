@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary, decide
-from harness.records import Condition, RunManifest, Scored, Span
+from harness.records import Condition, RunManifest, Scored
+from harness.records import Span as Span
+from harness.reporting.html.explorer import packed_answers
 from harness.reporting.html.parts import part, policy, template
 from harness.reporting.scrub import scrub, scrub_text
 from harness.sanitize import for_terminal
-
-PAGE_BYTES = 3_400_000
-"""Deflated bytes of answers on one page: with everything else it stays under 5 MB."""
-TEXT = 20_000
-"""Characters shown of one text; the rest is in samples.jsonl, and the page says so."""
 
 
 def pages(
@@ -40,8 +36,8 @@ def pages(
 ) -> Iterator[tuple[str, str]]:
     """The report's pages, file name and content; ``images`` are the plots' bytes by name."""
     order = {item.condition: place for place, item in enumerate(analysis.conditions)}
-    groups = list(_groups(scored, order))
-    names = [_page_name(number) for number in range(len(groups))]
+    packed = list(packed_answers(scored, order))
+    names = [_page_name(number) for number in range(len(packed))]
     style, script = part("page.css"), part("page.js")
     shared: dict[str, Any] = {
         "title": str(manifest.experiment.get("name", "run")),
@@ -69,8 +65,8 @@ def pages(
         "manifest": json.dumps(scrub(manifest), indent=2, sort_keys=True, ensure_ascii=False),
         "command": scrub_text(command),
     }
-    for number, group in enumerate(groups):
-        own = {"packed": _packed(group), "number": number, "count": len(groups)}
+    for number, answers in enumerate(packed):
+        own = {"packed": answers, "number": number, "count": len(packed)}
         more = figures if number == 0 else {}
         yield (
             names[number],
@@ -163,93 +159,3 @@ def _checks(scored: Sequence[Scored], analysis: Analysis) -> dict[str, Any]:
             cells.append((f"{passed}/{n}" if n else numbers.NOTHING, share))
         rows.append((name, cells))
     return {"arms": [f"{arm.stage} {arm.strategy}" for arm in arms], "rows": rows}
-
-
-def _groups(
-    scored: Sequence[Scored], order: Mapping[Condition, int]
-) -> Iterator[list[list[Scored]]]:
-    """Rows by item, as many items as fit a page; an item's arms in the order of the figures."""
-
-    def place(row: Scored) -> tuple[int, str, int]:
-        return (order.get(row.condition, len(order)), str(row.condition), row.epoch)
-
-    items: dict[tuple[str, str], list[Scored]] = {}
-    for row in sorted(scored, key=lambda row: (row.sample.suite, row.sample.id)):
-        items.setdefault((row.sample.suite, row.sample.id), []).append(row)
-    group: list[list[Scored]] = []
-    size = 0
-    for rows in items.values():
-        own = len(zlib.compress(json.dumps([_row(row, {}) for row in rows]).encode(), 6))
-        if group and size + own > PAGE_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(sorted(rows, key=place))
-        size += own
-    yield group
-
-
-def _packed(group: Sequence[Sequence[Scored]]) -> str:
-    """The explorer's data: items with their answers; repeated texts stand once, by number."""
-    texts: dict[str, int] = {}
-    items = [
-        {
-            "id": for_terminal(rows[0].sample.id),
-            "suite": for_terminal(rows[0].sample.suite),
-            "category": for_terminal(rows[0].sample.category),
-            "messages": [
-                [turn.role, _text(turn.content, texts)] for turn in rows[0].sample.messages
-            ],
-            "rows": [_row(row, texts) for row in rows],
-        }
-        for rows in group
-    ]
-    data = json.dumps({"items": items, "texts": list(texts)}, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(data.encode("utf-8"), 9)).decode("ascii")
-
-
-def _row(row: Scored, texts: dict[str, int]) -> dict[str, Any]:
-    generation = row.generation
-    rest = generation.text[len(generation.answer) :]
-    return {
-        "stage": for_terminal(row.condition.stage),
-        "level": for_terminal(row.condition.level),
-        "strategy": for_terminal(row.condition.strategy),
-        "epoch": row.epoch,
-        "ok": row.passed,
-        "prompt": _text(row.prompt, texts),
-        "prefill": _text(row.prefill, texts),
-        "answer": _text(generation.answer, texts),
-        "rest": _text(rest, texts),
-        "finish": generation.finish_reason,
-        "tokens": generation.completion_tokens,
-        "error": for_terminal(scrub_text(generation.error or "")),
-        "checks": [
-            [
-                for_terminal(result.check_id),
-                result.strict,
-                _text(result.reason, texts),
-                _places(row, result.spans),
-            ]
-            for result in row.results
-        ],
-    }
-
-
-def _places(row: Scored, spans: Sequence[Span]) -> list[list[int]]:
-    """Places in the opening and the answer as the page shows them, counted as scripts count.
-
-    A control character is shown as several, and a script counts some characters twice (UTF-16).
-    """
-    shown = row.response[: len(row.prefill) + TEXT]
-
-    def place(at: int) -> int:
-        return len(for_terminal(shown[:at]).encode("utf-16-le", "surrogatepass")) // 2
-
-    return [[place(start), place(end)] for start, end in spans if end <= len(shown)]
-
-
-def _text(text: str, texts: dict[str, int]) -> int:
-    """The number of a text among the page's, cut and with its control characters shown."""
-    if len(text) > TEXT:
-        text = f"{text[:TEXT]}… ({len(text) - TEXT:,} more characters in samples.jsonl)"
-    return texts.setdefault(for_terminal(text), len(texts))

@@ -37,7 +37,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 async function unpacked() {
   const bytes = Uint8Array.from(atob($("packed").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return JSON.parse(await new Response(stream).text());
+  const { items } = JSON.parse(await new Response(stream).text());
+  return { items, texts: items.flatMap((item) => item.texts) };
 }
 
 let data = { items: [], texts: [] };
