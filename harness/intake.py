@@ -8,13 +8,14 @@ that asked.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -38,6 +39,25 @@ def read_text(path: Path, refusal: Refusal = ConfigError, *, limit: int = TEXT_B
 
     Raises ``refusal`` naming the file: missing, a folder, a pipe or device, too large, not UTF-8.
     """
+    with opened(path, refusal) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise refusal(f"{path}: {size} bytes; at most {limit} are read")
+        try:
+            return stream.read(limit + 1).decode("utf-8-sig").replace("\r\n", "\n")
+        except OSError as error:
+            raise refusal(f"{path}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise refusal(
+                f"{path}: not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
+            ) from error
+
+
+@contextlib.contextmanager
+def opened(path: Path, refusal: Refusal = ConfigError) -> Iterator[BinaryIO]:
+    """A regular file's bytes as a stream; raises ``refusal`` naming a missing file, a folder, a
+    pipe or a device.
+    """
     try:
         # Opened without waiting, and asked what it is afterwards: a pipe would hang the first
         # open, and what is asked before it is opened can be another file by then.
@@ -48,20 +68,11 @@ def read_text(path: Path, refusal: Refusal = ConfigError, *, limit: int = TEXT_B
         why = getattr(error, "strerror", None) or error
         raise refusal(f"{str(path)!r:.200}: cannot be read: {why}") from error
     with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-            raise refusal(f"{path}: {kind}, wanted a file of text")
-        if status.st_size > limit:
-            raise refusal(f"{path}: {status.st_size} bytes; at most {limit} are read")
-        try:
-            return stream.read(limit + 1).decode("utf-8-sig").replace("\r\n", "\n")
-        except OSError as error:
-            raise refusal(f"{path}: cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise refusal(
-                f"{path}: not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
-            ) from error
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise refusal(f"{path}: {kind}, wanted a file")
+        yield stream
 
 
 def load_yaml(text: str, where: str, refusal: Refusal = ConfigError) -> Any:

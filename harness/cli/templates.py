@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError, TemplateError
+from harness.intake import read_text
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -177,10 +178,7 @@ def _show_with_model(
 
 
 def _chat_template(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TemplateError(f"--chat-template {path}: cannot be read as UTF-8: {error}") from error
+    return read_text(path, TemplateError)
 
 
 def _print_prompt(prompt: RenderedPrompt, template: Template, tokenizer: Tokenizer) -> None:

@@ -16,11 +16,13 @@ from harness.config import (
 )
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
+from harness.intake import read_text
 from harness.strategies import UNTOUCHED
 
 # What the recovered share R = (W - B) / (I - B) is measured between, whatever is selected.
 _BASE_ANCHOR = "raw"
 _INSTRUCT_ANCHOR = "native"
+_SYSTEM_BYTES = 1 << 20
 
 
 def chosen_experiment(
@@ -121,15 +123,13 @@ def system_text(value: str | None) -> str | None:
         return None
     try:
         path = Path(value)
-        if not path.is_file():
+        if path.is_dir() or not path.exists():
             if path.suffix in {".txt", ".md"} and not re.search(r"\s", value):
                 raise ConfigError(f"--system {value}: there is no such file")
             return value
-        return path.read_text(encoding="utf-8").rstrip("\n")
-    except OSError:  # too long, or not a name at all: it is the text
+    except (OSError, ValueError):  # too long, or not a name at all: it is the text
         return value
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"--system {value}: the file is not UTF-8 text") from error
+    return read_text(path, limit=_SYSTEM_BYTES).rstrip("\n")
 
 
 def _levels(experiment: Experiment, quants: Sequence[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +12,11 @@ from pathlib import Path
 
 from harness import __version__, checks
 from harness.checks import CodeSettings
-from harness.errors import CheckError
+from harness.errors import CheckError, ConfigError
 from harness.experiment.judging import OPENING_REMOVED, score
 from harness.experiment.rescore import CodeMode, ignored
 from harness.hashing import file_sha256
+from harness.intake import read_text
 from harness.records import CONTROL_STAGE, Scored
 from harness.reporting import Run, read_run, write_run
 from harness.reporting.rows import FORMAT
@@ -24,6 +26,8 @@ from harness.strategies.library import written_sha256
 CLOSE = 1.5e-6
 """Two printed figures this close are the same: the last of six decimals may round either way."""
 
+_BYTES = 4 << 30
+"""Largest file of a run that is compared with what is written again."""
 _NATIVE = re.compile(r"^kind:\s*native\b", re.MULTILINE)
 
 
@@ -220,13 +224,12 @@ def _figures(run: Run, notes: list[str]) -> tuple[int, list[Mismatch]]:
 
 
 def _cells(path: Path) -> list[list[str]] | None:
-    if not path.is_file() or path.is_symlink():
+    if path.is_symlink():
         return None
     csv.field_size_limit(1 << 26)
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return list(csv.reader(stream))
-    except (OSError, ValueError, csv.Error):
+        return list(csv.reader(io.StringIO(read_text(path, limit=_BYTES), newline="")))
+    except (ConfigError, ValueError, csv.Error):
         return None
 
 
@@ -265,11 +268,11 @@ def _texts(run: Run, again: Path) -> Iterator[Mismatch]:
     """Lines of report.md and samples.jsonl that do not follow; a stale note is no figure."""
     for name in ("samples.jsonl", "report.md"):
         try:
-            said = (run.folder / name).read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError):
+            said = read_text(run.folder / name, limit=_BYTES).split("\n")
+        except ConfigError:
             yield Mismatch(name, "nothing that can be read", "a file")
             continue
-        derived = (again / name).read_text(encoding="utf-8").split("\n")
+        derived = read_text(again / name, limit=_BYTES).split("\n")
         if name == "report.md":
             said, derived = (
                 [line for line in lines if line and not line.startswith("> **Warning.**")]

@@ -14,6 +14,7 @@ the lists after an arm its items::
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from harness.atomic import write_text
 from harness.errors import ConfigError
 from harness.hashing import text_sha256
+from harness.intake import read_text
 
 FORMAT = 1
 SHORT = 120
@@ -80,13 +82,9 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 def read_baseline(path: Path, experiment: str) -> Baseline:
     """Read the file; ConfigError, on one line, when it is missing, edited or of something else."""
     again = "write it with --update and review the diff"
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"baseline {path}: there is no such file; {again}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"baseline {path}: cannot be read as UTF-8 text: {error}") from error
-    first, _, body = text.replace("\r\n", "\n").partition("\n")
+    if not os.path.lexists(path):
+        raise ConfigError(f"baseline {path}: there is no such file; {again}")
+    first, _, body = read_text(path).partition("\n")
     try:
         head = json.loads(first)
         version = head["baseline"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from harness.atomic import replacing, write_text
 from harness.errors import ModelInvalid, QuantizeError
 from harness.hashing import canonical_json, tagged_hash
+from harness.intake import opened
 from harness.models.digest import sha256_of
 from harness.models.ggml import FILE_TYPES, LEVELS
 from harness.models.inspect import inspect_model
@@ -102,9 +104,14 @@ def _recipe(model: ModelFile, level: str, imatrix: Path | None) -> dict[str, Any
     return {
         "source": model.sha256,
         "level": level,
-        "imatrix": sha256_of(imatrix) if imatrix else None,
+        "imatrix": _digest(imatrix) if imatrix else None,
         "llama": f"{PACKAGE_VERSION} {LLAMA_VERSION}",
     }
+
+
+def _digest(imatrix: Path) -> str:
+    with opened(imatrix, QuantizeError):  # a pipe would be waited for
+        return sha256_of(imatrix)
 
 
 def _target(model: ModelFile, level: str, out: Path | None, recipe: dict[str, Any]) -> Path:
@@ -188,10 +195,21 @@ def run_quantizer(source: str, draft: str, number: int, imatrix: str | None, thr
         said = [line.strip(" =") for line in lines if line.strip(" =")]
         raise QuantizeError(
             f"llama.cpp would not quantize {Path(source).name} to {FILE_TYPES[number]}: "
-            f"{said[-1] if said else 'it gave no reason'}"
+            f"{_plainly(said[-1] if said else 'it gave no reason', Path(draft).parent)}"
         )
     with Path(draft).open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _plainly(said: str, folder: Path) -> str:
+    """llama.cpp's reason; C++ says of a disk that is full no more than this."""
+    if "iostream error" not in said:
+        return said
+    free = shutil.disk_usage(folder).free / 1e6
+    return (
+        f"the file cannot be written, {free:.1f} MB free in {folder}; free some space there, or "
+        "choose another place"
+    )
 
 
 def _imatrix_notes(low: Any, name: str, dataset: str, entries: int) -> Any:

@@ -148,7 +148,7 @@ class Template:
     @property
     def lines(self) -> tuple[str, ...]:
         """The file's lines and the example rows in use: what a reader compares."""
-        text = self.path.read_text(encoding="utf-8-sig").splitlines()
+        text = read_text(self.path, TemplateError).splitlines()
         rows = [_EXAMPLE + json.dumps(dict(row), ensure_ascii=False) for row in self.examples]
         return (*text, *rows)
 

@@ -140,9 +140,32 @@ def test_a_misspelt_key_a_csv_and_a_pipe_are_named_as_such(
         head + "examples: {file: pipe, count: 1}\n---\n{{ examples }}{{ query }}\n",
     )
     assert main(["template", "check", str(template)]) != 0
-    assert "a pipe or a device, wanted a file of text" in capsys.readouterr().out
+    assert "a pipe or a device, wanted a file" in capsys.readouterr().out
     module = written(tmp_path / "nothing.py", "x = 1\n")
     assert "it registers no check" in refused(capsys, "list", "checks", "--checks", module)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are a Unix matter")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ask Hi -e tiny --system PIPE",
+        "score --suite starter --responses PIPE",
+        "template show native -q Go --model models/tiny-base-F16.gguf --chat-template PIPE",
+        "gate tiny --baseline PIPE",
+        "quantize models/tiny-base-F16.gguf --levels Q4_K_M -o OUT --imatrix PIPE",
+    ],
+)
+def test_a_pipe_in_a_files_place_is_refused_and_never_waited_for(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "PIPE")
+    names = {"PIPE": str(tmp_path / "PIPE"), "OUT": str(tmp_path)}
+    code = main([names.get(word, word) for word in command.split()])
+    shown = capsys.readouterr()
+    assert code == 2 and "PIPE: a pipe or a device" in shown.err, shown.out + shown.err
+    assert shown.err.count("harness: ") == 1
 
 
 def test_a_stop_string_never_cuts_what_a_check_deep_inside_or_of_a_plugin_demands(

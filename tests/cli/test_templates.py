@@ -163,7 +163,7 @@ def test_show_tells_the_logit_rules_by_the_tokens_they_act_on(
         ("{% for i in range(99999) %}{{ 'a' * 99999 }}{% endfor %}", "more than 4194304"),
         ("{{ nobody.knows.this }}", "'nobody' is undefined"),
         ("", "has no chat template"),
-        (b"\xff\xfe", "cannot be read as UTF-8"),
+        (b"\xff\xfe", "not UTF-8 text"),
     ],
 )
 def test_a_chat_template_that_cannot_be_used_is_one_line(

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import QuantizeError
+from harness.intake import opened
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,7 +38,7 @@ class ImportanceMatrix:
 def read_imatrix(path: Path) -> ImportanceMatrix:
     """Read either format. Raises QuantizeError when the file is neither."""
     try:
-        with path.open("rb") as stream:
+        with opened(path, QuantizeError) as stream:
             magic = stream.read(4)
         matrix = _read_gguf(path) if magic == b"GGUF" else _read_dat(path)
     except (OSError, struct.error, ValueError, OverflowError) as error:
