@@ -159,7 +159,11 @@ def sandbox_works() -> bool:
 
 
 def _bubblewrap() -> list[str]:
-    """bubblewrap and the interpreter: nothing shared, read-only system folders, an empty /tmp."""
+    """bubblewrap and the interpreter: nothing shared, read-only system folders, an empty /tmp.
+
+    For root it would keep every capability, and a /proc whose settings are the machine's own
+    (core_pattern names a program that the kernel starts as root): none of either is given.
+    """
     python = Path(os.path.realpath(sys.executable))
     folders = [Path(name) for name in ("/usr", "/lib", "/lib64", "/bin")]
     folders += [Path(sys.base_prefix), python.parent]
@@ -167,8 +171,9 @@ def _bubblewrap() -> list[str]:
     return [
         "bwrap",
         *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
+        *("--cap-drop", "ALL"),
         *(str(part) for part in binds),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/tmp"),
+        *("--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/tmp"),
         str(python),
     ]
 
