@@ -205,6 +205,7 @@ def test_a_figure_is_the_same_to_the_printed_digit_in_every_form(
     raw = next(row for row in tables["summary"] if row["strategy"] == "raw")
     line = next(line for line in report.splitlines() if line.startswith("| `base/as-is/raw` |"))
     assert f"| {100 * raw['prompt_level_strict_acc']:.1f} % [" in line
+    assert f">{100 * raw['headline_strict_acc']:.1f} % [" in page
     assert said(capsys, "verify", folder)[0] == 0
     code, _, errors = said(capsys, "report", folder, "--format", "xlsx")
     assert code == 2 and "accepted: md, html, csv, json, parquet" in errors

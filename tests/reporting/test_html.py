@@ -136,6 +136,41 @@ def test_items_are_filtered_searched_walked_and_linked_to(driver: Any, plain: Pa
     assert heading.text.startswith(every[20])
 
 
+def test_every_filter_narrows_what_is_shown(driver: Any, tmp_path: Path) -> None:
+    items = [sample("plain", "facts"), sample("hostile", HOSTILE[0]), sample("quiet", "facts")]
+    low = Condition("base", "Q2_K", "qa")
+    rows = [row(item, arm, (True, True)) for item in items for arm in (QA, low, NATIVE)]
+    rows[0] = row(items[0], QA, (False, True), text="Tea, jam", reason="1 comma")
+    rows[4] = row(items[1], low, (True, False), text=HOSTILE[4] + "\nQuestion: more cake")
+    rows[8] = passes(items[2], NATIVE, None)
+    write_run(Run(tmp_path, manifest(), tuple(rows)))
+    opened(driver, tmp_path / "report.html")
+
+    def chosen(**values: str) -> list[str]:
+        driver.execute_script(
+            "document.getElementById('filters').reset();"
+            "for (const [id, value] of Object.entries(arguments[0]))"
+            " { document.getElementById(id).value = value; } list();",
+            values,
+        )
+        return sorted(shown(driver))
+
+    assert chosen(level="") == ["hostile", "plain", "quiet"]
+    assert chosen(level="", which="failed") == ["hostile", "plain"]
+    assert chosen(level="", which="missing") == ["quiet"]
+    assert chosen(level="", which="differ") == ["hostile", "plain", "quiet"]
+    assert chosen(level="F16", which="failed") == ["plain"]
+    assert chosen(level="Q2_K", which="failed") == ["hostile"]
+    assert chosen(level="", which="failed", check="target") == ["hostile"]
+    assert chosen(level="", which="failed", check="punctuation:no_comma") == ["plain"]
+    assert chosen(level="", category=HOSTILE[0]) == ["hostile"]
+    assert chosen(level="", which="failed", arm="dpo native") == []
+    assert chosen(level="", search="1 COMMA") == ["plain"]
+    assert chosen(level="", search="more cake") == ["hostile"], "what came after the stop string"
+    assert chosen(level="", search="no answer") == ["quiet"], "why an answer is missing"
+    assert driver.title == "tiny"
+
+
 def test_what_decided_a_verdict_is_marked_in_the_answer(driver: Any, tmp_path: Path) -> None:
     text = "\x1b[1m😀 tea, <b>jam</b>, 😀 cake"
     commas = tuple((at, at + 1) for at, sign in enumerate(f"Sure: {text}") if sign == ",")

@@ -64,11 +64,16 @@ function matches(item) {
   if (which === "missing" && !asked.some((row) => row.ok === null)) return false;
   if ($("category").value && item.category !== $("category").value) return false;
   const check = $("check").value;
-  if (check && !rows.some((row) => row.checks.some((c) => c[0] === check))) return false;
+  const faulted = which === "failed";
+  const concerns = ([id, strict]) => id === check && !(faulted && strict !== false);
+  if (check && !rows.some((row) => row.checks.some(concerns))) return false;
   const words = $("search").value.trim().toLowerCase();
   if (!words) return true;
   const everything = [item.id, ...item.messages.map((m) => text(m[1]))];
-  for (const row of rows) everything.push(text(row.answer), ...row.checks.map((c) => text(c[2])));
+  for (const row of rows) {
+    const texts = [row.prompt, row.prefill, row.answer, row.rest, ...row.checks.map((c) => c[2])];
+    everything.push(...texts.map(text), row.error);
+  }
   return everything.some((piece) => piece.toLowerCase().includes(words));
 }
 
