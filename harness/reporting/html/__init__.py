@@ -102,11 +102,16 @@ def _arm(analysis: Analysis, item: ConditionSummary) -> dict[str, Any]:
 
 
 def _shares(analysis: Analysis) -> list[list[tuple[str, float | None]]]:
-    """Recovered shares against raw: one row per wrapper and level."""
+    """Recovered shares against raw: one row per wrapper and level, best first within a level."""
     rows = []
-    for item in analysis.shares:
-        if item.control.strategy != "raw":
-            continue
+    against_raw = [item for item in analysis.shares if item.control.strategy == "raw"]
+    for item in sorted(
+        against_raw,
+        key=lambda item: (
+            analysis.levels.index(item.wrapper.level),
+            -(item.recovery.gain.value or 0.0),
+        ),
+    ):
         found = item.recovery
         rows.append(
             [

@@ -90,7 +90,7 @@ def counted(estimates: Iterable[Estimate]) -> str:
 
 def methods(estimates: Iterable[Estimate]) -> str:
     """The kinds of interval, each once."""
-    return ", ".join(dict.fromkeys(item.method for item in estimates if item.value is not None))
+    return "; ".join(dict.fromkeys(item.method for item in estimates if item.value is not None))
 
 
 class Figure:

@@ -111,8 +111,8 @@ def _share(analysis: Analysis, summary: ConditionSummary) -> Estimate | None:
 def _caption(analysis: Analysis, arms: list[Arm]) -> str:
     scores = [summary.headline.prompt_strict for summary, _ in arms]
     shares = [share for summary, _ in arms if (share := _share(analysis, summary)) is not None]
-    told = f"; shares: {methods(shares)}" if methods(shares) else ""
+    told = f" Shares: {methods(shares)}." if methods(shares) else ""
     return (
         f"Score and recovered share of every strategy at {analysis.level}. "
-        f"{counted(scores)}, one at a time{told}."
+        f"{counted(scores)}, one at a time.{told}"
     )
