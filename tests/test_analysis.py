@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.analysis import Analysis, analyse
+from harness.experiment.judging import unasked
 from harness.records import Condition, Scored
 from harness.stats.power import exact_power
 from tests.scored import BITS, control, passes, row, run, sample
@@ -69,6 +70,14 @@ def test_a_failed_generation_counts_as_wrong_and_is_shown_as_missing() -> None:
     assert found.bounds == (0.25, 0.75)
     assert found.overall.inst_strict.value == pytest.approx(3 / 8)
     assert found.finish["failed"] == 0.5
+
+
+def test_an_item_that_an_arm_cannot_express_was_left_out_and_did_not_fail() -> None:
+    rows = [row(sample("one"), RAW, (True, True)), unasked(sample("two"), RAW, error="no system")]
+    found = analysed(rows).summary(RAW)
+    assert found is not None
+    assert (found.overall.n_missing, found.n_failed) == (1, 0)
+    assert (found.finish["left out"], found.finish["failed"]) == (0.5, 0.0)
 
 
 def test_an_item_with_only_unsupported_checks_leaves_every_arm() -> None:

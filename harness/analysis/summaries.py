@@ -15,7 +15,9 @@ from harness.stats.agreement import agreement
 from harness.stats.rates import Floats, clustered_rate, null_corrected
 
 ECHO = "echo"
-FINISH_REASONS = ("eos", "stop", "length", "loop", "failed")
+LEFT_OUT = "left out"
+"""How an item ends that an arm cannot express: it was never asked, so nothing failed."""
+FINISH_REASONS = ("eos", "stop", "length", "loop", "failed", LEFT_OUT)
 
 
 def null_floor(grid: Grid, mask: Mask) -> NullFloor | None:
@@ -37,7 +39,7 @@ def summarise(
     """All figures of one condition; ``floors`` are those of all items and of the headline's."""
     verdicts, rows = grid.verdicts[condition], grid.rows[condition]
     answered = [row for row in rows if row.generation.finish_reason != "failed"]
-    reasons: Counter[str] = Counter(row.generation.finish_reason for row in rows)
+    reasons: Counter[str] = Counter(_ending(row) for row in rows)
     everything = np.ones(len(grid.samples), dtype=bool)
     return ConditionSummary(
         condition=condition,
@@ -49,7 +51,7 @@ def summarise(
         bounds=_bounds(verdicts, grid.headline),
         missing_share=grid.missing_share(condition),
         n_generations=len(rows),
-        n_failed=len(rows) - len(answered),
+        n_failed=reasons["failed"],
         n_unsupported=sum(result.strict is None for row in answered for result in row.results),
         finish={reason: reasons[reason] / len(rows) for reason in FINISH_REASONS},
         eos_rate=reasons["eos"] / len(answered) if answered else None,
@@ -60,6 +62,13 @@ def summarise(
         health=_health(answered),
         views=_views(answered),
     )
+
+
+def _ending(row: Scored) -> str:
+    """How an answer ended; what no model was asked has no request."""
+    generation = row.generation
+    never = generation.finish_reason == "failed" and not generation.request_key
+    return LEFT_OUT if never else generation.finish_reason
 
 
 def predictabilities(grid: Grid) -> tuple[Predictability, ...]:

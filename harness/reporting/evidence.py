@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary
+from harness.analysis.summaries import FINISH_REASONS
 from harness.reporting.markdown import code, paragraphs, table
 from harness.sanitize import for_markdown
 
@@ -38,18 +39,17 @@ def null_floor_section(analysis: Analysis) -> str:
 
 def how_answers_end(analysis: Analysis) -> str:
     """Finish reasons at the reference level."""
-    reasons = ("eos", "stop", "length", "loop", "failed")
     rows = []
     for item in _at_reference(analysis):
-        shares = [numbers.percent(item.finish.get(reason, 0.0), 0) for reason in reasons]
+        shares = [numbers.percent(item.finish.get(reason, 0.0), 0) for reason in FINISH_REASONS]
         rows.append([_arm(item), *shares, numbers.decimal(item.mean_completion_tokens, 0)])
     if not rows:
         return ""
     return paragraphs(
-        table(["arm", *reasons, "answer tokens"], rows),
+        table(["arm", *FINISH_REASONS, "answer tokens"], rows),
         "eos: the model ended its turn; stop: a stop string; length: the token limit; loop: the "
-        "text repeats itself; failed: no answer, or an item that the arm cannot express (missing "
-        "from every score). Truncated answers are scored as they are.",
+        "text repeats itself; failed: no answer came; left out: an item that the arm cannot "
+        "express and was not asked (both are missing). Truncated answers are scored as they are.",
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import Analysis, ConditionSummary
+from harness.analysis.summaries import LEFT_OUT
 from harness.atomic import writing
 from harness.numbers import cell
 from harness.records import Comparison, Estimate, Scored
@@ -235,7 +236,7 @@ def _summary_row(item: ConditionSummary) -> Row:
         "tokens_per_second_per_sequence": item.tokens_per_second,
         "bits_per_weight": item.bits_per_weight,
     }
-    answered = 1 - item.finish["failed"]
+    answered = 1 - item.finish["failed"] - item.finish[LEFT_OUT]
     for reason in ("stop", "length", "loop"):
         row[f"{reason}_rate"] = item.finish[reason] / answered if answered > 0 else None
     return (
