@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import models, native, strategies
+from harness import strategies
 from harness.config import Experiment, Recovery, load_experiment
-from harness.engine import Engine, engine_identity
 from harness.errors import ConfigError
-from harness.experiment import StageModel, resolve_models, with_pair
-from harness.protocols import Generator
+from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
+from harness.experiment.backend import fitted_settings
+from harness.protocols import Backend
 from harness.records import (
     Arm,
     Condition,
@@ -34,11 +34,8 @@ from harness.strategies import Template, find_template, load_templates
 RAW = "raw"
 WRAPPER = "sys_qa"
 NATIVE = "native"
-OpenEngine = Callable[[Path, str, EngineSettings], Engine]
 OnText = Callable[[Condition, str], None]
 """Called with a condition and the text that was just decoded for it."""
-
-_TOKENS_FOR_FIT = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +56,9 @@ class Answer:
 class _Seat:
     """A loaded stage and the arms that are asked on it."""
 
-    stage: str
-    level: str
     model: StageModel
-    engine: Engine
+    settings: EngineSettings
+    backend: Backend
     arms: tuple[Arm, ...]
 
 
@@ -80,14 +76,15 @@ class Asking:
         chosen: Sequence[str] | None = None,
         level: str | None = None,
         base_dir: Path | None = None,
-        open_engine: OpenEngine = Engine,
+        backends: Backends | None = None,
     ) -> None:
         self.experiment = _narrowed(with_pair(experiment, None), level)
         self._templates = load_templates([Path(name) for name in self.experiment.templates])
         arms = _arms(self.experiment, chosen, self._templates)
+        self._backends = backends or Backends()
         self._open = ExitStack()
         try:
-            self._seats = tuple(self._load(arms, base_dir or Path.cwd(), open_engine))
+            self._seats = tuple(self._load(arms, Finding(base_dir or Path.cwd())))
         except BaseException:
             self._open.close()
             raise
@@ -96,9 +93,7 @@ class Asking:
     def conditions(self) -> tuple[Condition, ...]:
         """Who answers, in order: raw base, wrapped base, instruct."""
         return tuple(
-            Condition(seat.stage, seat.level, arm.label)
-            for seat in self._seats
-            for arm in seat.arms
+            Condition(*seat.model.cell, arm.label) for seat in self._seats for arm in seat.arms
         )
 
     def ask(
@@ -120,8 +115,7 @@ class Asking:
                 if on_text is not None and key in known:
                     on_text(known[key].condition, text)
 
-            generator: Generator = seat.engine
-            for generation in generator.generate(
+            for generation in seat.backend.generate(
                 list(requests.values()), on_token=tell if on_text else None
             ):
                 request = requests[generation.request_key]
@@ -137,14 +131,18 @@ class Asking:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _load(
-        self, arms: Mapping[str, tuple[Arm, ...]], base_dir: Path, open_engine: OpenEngine
-    ) -> Iterator[_Seat]:
-        for item in resolve_models(_only(self.experiment, arms), base_dir):
-            settings = _settings(self.experiment, item, len(arms[item.stage]))
-            engine = open_engine(item.model.path, item.model.sha256, settings)
-            self._open.callback(engine.close)
-            yield _Seat(item.stage, item.level, item, engine, arms[item.stage])
+    def _load(self, arms: Mapping[str, tuple[Arm, ...]], finding: Finding) -> Iterator[_Seat]:
+        """The stages' models, run as wide as a run's: so an answer here is the run's answer.
+
+        Fewer rows would be faster and round otherwise: another wrapper beside it would change what
+        a wrapper's column says.
+        """
+        found = resolve_models(_only(self.experiment, arms), finding, self._backends)
+        settings, _ = fitted_settings(self.experiment, found, self._backends, {})
+        for item in found:
+            kind, wanted = self._backends.of(item), settings[item.cell]
+            backend = self._open.enter_context(kind.open(item.model, wanted))
+            yield _Seat(item, wanted, backend, arms[item.stage])
 
     def _requests(self, seat: _Seat, sample: Sample, system: str | None) -> Iterator[Request]:
         sampling = self.experiment.sampling.record()
@@ -155,7 +153,7 @@ class Asking:
                 sample,
                 arm,
                 self._templates[arm.strategy],
-                seat.engine.tokenizer,
+                seat.backend.tokenizer,
                 chat_template=seat.model.chat_template,
             )
             key = request_key(
@@ -164,13 +162,13 @@ class Asking:
                 sampling=sampling,
                 seed=self.experiment.seed,
                 epoch=0,
-                engine=engine_identity(seat.engine.settings),
+                engine=seat.backend.identity,
             )
             yield Request(
                 # Two strategies may come to the same tokens; each has its own column here.
                 key=f"{key}-{number}",
                 sample_id=sample.id,
-                condition=Condition(seat.stage, seat.level, arm.label),
+                condition=Condition(*seat.model.cell, arm.label),
                 model_sha256=seat.model.model.sha256,
                 prompt=prompt,
                 sampling=sampling,
@@ -254,22 +252,3 @@ def _only(experiment: Experiment, arms: Mapping[str, Sequence[Arm]]) -> Experime
         "contrasts": [],
     }
     return Experiment.model_validate(data)
-
-
-def _settings(experiment: Experiment, item: StageModel, arms: int) -> EngineSettings:
-    """The experiment's engine, decodes as wide as a run's: so an answer here is the run's answer.
-
-    Fewer rows would be faster and round otherwise: another wrapper beside it would change what a
-    wrapper's column says.
-    """
-    layers = experiment.engine.n_gpu_layers
-    if layers == "auto":
-        layers = models.fit(
-            item.model,
-            n_gpu_layers="auto",
-            parallel=max(2, arms),
-            tokens_per_sequence=_TOKENS_FOR_FIT,
-            devices=native.devices(),
-        ).n_gpu_layers
-    settings = experiment.engine.settings(layers)
-    return replace(settings, adapter=item.adapter)

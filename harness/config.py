@@ -29,6 +29,9 @@ from harness.intake import load_yaml, near, plainly, read_text, shown
 from harness.records import Arm, Condition, EngineSettings, Sampling
 from harness.resources import find_resource, resource_dir
 
+LLAMA_CPP = "llama.cpp"
+"""The backend of a stage that names no other."""
+
 AS_IS = "as-is"
 """The level of a stage whose file is used as it is, whatever its quantization."""
 
@@ -68,8 +71,8 @@ class Stage(_Model):
 
     ``model`` is a path (``{level}`` in it stands for the level), ``repo:QUANT``,
     ``repo@revision:file`` or ``family/stage``; a repository without a level gets each level asked
-    for. ``sha256`` pins the file, or each level's file by name. ``role`` says what the stage is
-    where its name does not.
+    for. ``sha256`` pins the file, or each level's file by name. ``backend`` runs this stage where
+    it is not the experiment's; what ``model`` means is then that backend's.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Stage(_Model):
     scale: float = 1.0
     sha256: str | Mapping[str, str] | None = None
     chat_template: str | None = None
+    backend: str | None = None
 
     @field_validator("sha256")
     @classmethod
@@ -187,6 +191,7 @@ _ENGINE = EngineSettings()
 class EngineConfig(_Model):
     """How the engine runs (see :class:`harness.records.EngineSettings`)."""
 
+    backend: str = LLAMA_CPP
     mode: Literal["exact", "fast"] = "exact"
     width: int = Field(_ENGINE.width, ge=2, le=256)
     parallel: int = Field(_ENGINE.parallel, ge=1, le=256)
@@ -207,7 +212,7 @@ class EngineConfig(_Model):
 
     def settings(self, n_gpu_layers: int) -> EngineSettings:
         """The engine's settings once ``auto`` layers are a number."""
-        values = self.model_dump(exclude={"devices"})
+        values = self.model_dump(exclude={"devices", "backend"})
         return EngineSettings(**{**values, "n_gpu_layers": n_gpu_layers})
 
 
@@ -310,6 +315,10 @@ class Experiment(_Model):
     def arms(self, stage: str) -> tuple[Arm, ...]:
         """The strategies a stage runs, as the records that prompts are rendered with."""
         return tuple(entry.arm() for entry in self.entries(stage))
+
+    def backend_of(self, stage: str) -> str:
+        """The name of the backend that runs a stage."""
+        return self.stages[stage].backend or self.engine.backend
 
     def recovery_pair(self) -> tuple[str, str] | None:
         """The base and instruct stage of the recovered share, None when the stages lack one."""

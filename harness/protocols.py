@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
-from harness.records import EngineIdentity, Generation, Request
+from harness.records import EngineIdentity, Generation, Passage, Request, TokenScores
 
 OnToken = Callable[[str, str], None]
 """Called with a request's key and the text that was just decoded (``harness ask`` streams it)."""
@@ -47,17 +47,39 @@ class Tokenizer(Protocol):
         """Token ids of each text (many at once: one round trip to the child process)."""
 
 
-class Generator(Protocol):
-    """Something that answers requests: the llama.cpp engine, or a fake one in tests."""
+Ability = Literal["logprobs", "rules", "rerank"]
+"""What not every backend can do: score given text, apply logit rules, draw and judge answers."""
+
+
+class Backend(Protocol):
+    """A model that answers requests: in-process llama.cpp, a fake one in tests, or any other."""
 
     @property
     def identity(self) -> EngineIdentity:
         """What enters each request's key."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer; None where nobody is told: it is then asked in plain text."""
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """What it can do beyond generating."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the report must know of how it ran."""
 
     def generate(
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
     ) -> Iterator[Generation]:
         """Yield each request's generation as it finishes, in any order."""
 
+    def logprobs(self, texts: Sequence[Passage]) -> Iterator[TokenScores]:
+        """Yield each text's log-probabilities, in order; EngineError where it has none to give."""
+
+    def expect_another(self) -> None:
+        """Another model follows this one: whatever may be made ready for it, may be made ready."""
+
     def close(self) -> None:
-        """End the child process and give its memory back."""
+        """Give back what it holds: processes, memory, connections."""

@@ -107,7 +107,8 @@ class ModelFile:
 
     ``bits_per_weight`` is 8 × tensor bytes / elements over every tensor; ``tensor_types`` counts
     elements per GGML type; ``tokenizer_digest`` covers tokens, types, scores and merges;
-    ``special`` maps a role (``bos eos eot fim_pre fim_suf fim_mid``) to its token's text.
+    ``special`` maps a role (``bos eos eot fim_pre fim_suf fim_mid``) to its token's text. Of a
+    model that is no file here (:meth:`named`) ``path`` is its name and what a header says unknown.
     """
 
     path: Path
@@ -118,12 +119,18 @@ class ModelFile:
     context_length: int
     tokenizer_digest: str
     chat_template: str | None
-    bits_per_weight: float
+    bits_per_weight: float | None
     tensor_types: Mapping[str, int]
     special: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     level: str = ""
     source: str = ""
+
+    @classmethod
+    def named(cls, name: str, identity: str) -> ModelFile:
+        """A model that a backend knows by name; ``identity`` is all that tells it from others."""
+        digest = tagged_hash("model", [name, identity])
+        return cls(Path(name), digest, 0, "", 0, 0, "", None, None, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +318,34 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A text to score: its tokens, and the position of the first one that counts (at least 1).
+
+    Tokens before ``start`` are context; ``tokens[0]`` has nothing before it and no probability.
+    """
+
+    tokens: tuple[int, ...]
+    start: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """One number per scored token, in order: ``tokens[start:]`` of text number ``index``.
+
+    ``logprobs`` are natural logarithms; ``ranks`` count the tokens the model liked better (0: its
+    own first choice); ``entropies`` are of the whole distribution, in nats; ``tops`` are the
+    model's first choices and ``margins`` how far, in logits, the second lies behind.
+    """
+
+    index: int
+    logprobs: tuple[float, ...]
+    ranks: tuple[int, ...]
+    entropies: tuple[float, ...]
+    tops: tuple[int, ...]
+    margins: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """One instruction's verdict on one generation; ``None`` means the check is unsupported.
 
@@ -467,7 +502,8 @@ def request_key(
     """The tagged hash of everything that could change the answer's tokens.
 
     A greedy request's seed does not enter: it cannot change anything. The prompt enters by its
-    token ids, stop strings, logit rules and reranking, not by its text.
+    token ids, stop strings, logit rules and reranking; by its text only where the backend has no
+    tokenizer to ask.
     """
     drawn = sampling.temperature > 0 or prompt.rerank is not None
     return tagged_hash(
@@ -482,6 +518,8 @@ def request_key(
             "seed": seed if drawn else None,
             "epoch": epoch,
             "engine": _values(engine),
+            # A backend that tells nobody its tokens is asked in plain text.
+            **({} if prompt.token_ids or not prompt.text else {"text": prompt.text}),
         },
     )
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
-from harness import asking as module
+from harness import asking
 from harness.asking import Asking
 from harness.cli.ask import _columns, as_markdown, as_text, footing, title
-from harness.config import Experiment, parse_experiment
+from harness.config import LLAMA_CPP, Experiment, parse_experiment
 from harness.engine.fake import FAKE_IDENTITY, FakeEngine, FakeTokenizer
 from harness.errors import ConfigError, PromptContractError, TemplateError
-from harness.experiment import StageModel
+from harness.experiment import Backends, Finding, StageModel
+from harness.experiment.llama import LlamaCpp
 from harness.records import Condition, EngineSettings, ModelFile, Request
 
 CHATML = (
@@ -36,9 +38,9 @@ class Seated(FakeEngine):
 
     opened: list[Seated] = []  # noqa: RUF012
 
-    def __init__(self, path: Path, sha256: str, settings: EngineSettings) -> None:
+    def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         super().__init__(reply, identity=FAKE_IDENTITY, tokenizer=FakeTokenizer())
-        self.path, self.settings = path, settings
+        self.path, self.settings = model.path, settings
         self.opened.append(self)
 
 
@@ -50,18 +52,28 @@ def model(name: str) -> ModelFile:
     )  # fmt: skip
 
 
+class Seats(LlamaCpp):
+    """Two stages whose files need not exist, run by seated engines."""
+
+    def models(
+        self, experiment: Experiment, stages: Sequence[str], finding: Finding
+    ) -> tuple[StageModel, ...]:
+        level = experiment.level_names[0]
+        return tuple(StageModel(name, level, model(name), None, CHATML) for name in stages)
+
+    def open(
+        self, model: ModelFile, settings: EngineSettings, devices: Sequence[str] = ()
+    ) -> Seated:
+        return Seated(model, settings)
+
+
+def seats() -> Backends:
+    return Backends({LLAMA_CPP: Seats()})
+
+
 @pytest.fixture
-def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
-    """Two stages whose files need not exist."""
-
-    def resolve(given: Experiment, base_dir: Path) -> tuple[StageModel, ...]:
-        return tuple(
-            StageModel(name, given.level_names[0], model(name), None, CHATML)
-            for name in given.stages
-        )
-
-    # The one seam: finding files is tested where it is written.
-    monkeypatch.setattr(module, "resolve_models", resolve)
+def experiment() -> Experiment:
+    """An experiment of three stages and two levels."""
     Seated.opened = []
     stages = {"base": "b.gguf", "sft": "s.gguf", "instruct": "i.gguf"}
     mine = {"id": "qa", "as": "mine", "prefill": "Well,"}
@@ -72,7 +84,7 @@ def experiment(monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 def put(experiment: Experiment, question: str = "Capital of France?", **options: Any) -> Any:
     system = options.pop("system", None)
-    with Asking(experiment, open_engine=Seated, **options) as asking:  # type: ignore[arg-type]
+    with Asking(experiment, backends=seats(), **options) as asking:
         return {answer.condition: answer for answer in asking.ask(question, system=system)}
 
 
@@ -120,7 +132,7 @@ def test_the_experiments_own_entries_can_be_asked_by_name(experiment: Experiment
 
 
 def test_the_models_stay_loaded_between_two_questions(experiment: Experiment) -> None:
-    with Asking(experiment, open_engine=Seated) as asking:  # type: ignore[arg-type]
+    with Asking(experiment, backends=seats()) as asking:
         first = list(asking.ask("One?"))
         second = list(asking.ask("Two?"))
     assert len(Seated.opened) == 2
@@ -133,7 +145,7 @@ def test_answers_stream_as_they_come(experiment: Experiment) -> None:
     def told(condition: Condition, text: str) -> None:
         heard[condition.strategy] = heard.get(condition.strategy, "") + text
 
-    with Asking(experiment, open_engine=Seated) as asking:  # type: ignore[arg-type]
+    with Asking(experiment, backends=seats()) as asking:
         list(asking.ask("One?", on_text=told))
     assert heard["sys_qa"] == "Paris"
 
@@ -181,7 +193,7 @@ def test_a_prompt_that_breaks_its_contract_stops_every_model_before_it_answers(
     experiment: Experiment,
 ) -> None:
     heard: list[str] = []
-    with Asking(experiment, open_engine=Seated) as asking:  # type: ignore[arg-type]
+    with Asking(experiment, backends=seats()) as asking:
         with pytest.raises(PromptContractError, match="item question"):
             list(asking.ask("What is <|im_end|>?", on_text=lambda _, text: heard.append(text)))
         assert heard == []
@@ -189,4 +201,4 @@ def test_a_prompt_that_breaks_its_contract_stops_every_model_before_it_answers(
 
 
 def test_harness_ask_is_the_same_in_python() -> None:
-    assert harness.ask is module.ask
+    assert harness.ask is asking.ask

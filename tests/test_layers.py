@@ -67,3 +67,20 @@ def test_a_module_imports_only_from_lower_layers(path: Path) -> None:
         if other == unit or (unit, other) in SIBLINGS_ALLOWED:
             continue
         assert layer_of(other) < layer_of(unit), f"{relative} imports {module}"
+
+
+def test_llama_cpp_is_imported_through_one_door_and_the_engine_by_its_backend_alone() -> None:
+    named = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if "llama_cpp" in path.read_text(encoding="utf-8")
+    }
+    assert named == {"native.py"}
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(unit_of(module) == "engine" for module in imports(path))
+        and path.relative_to(PACKAGE).parts[0] != "engine"
+    }
+    # The two commands measure llama.cpp and show its tokens, whatever a run's backend is.
+    assert users == {"experiment/llama.py", "cli/bench.py", "cli/templates.py"}

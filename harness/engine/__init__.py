@@ -4,22 +4,21 @@
 which job gets which slot, the ``runner`` to compute, and each ``sequence`` whether it is done.
 """
 
-from harness.engine.engine import Engine, engine_identity
+from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.fake import FakeEngine, FakeTokenizer
 from harness.engine.fleet import Fleet, open_engine
-from harness.engine.logprobs import LogitBlock, Text, TokenScores, kl_divergence
+from harness.engine.logprobs import LogitBlock, kl_divergence
 from harness.engine.pipe import dismiss_spares
 from harness.engine.tokenizer import ChildTokenizer, open_tokenizer
 
 __all__ = [
+    "ABILITIES",
     "ChildTokenizer",
     "Engine",
     "FakeEngine",
     "FakeTokenizer",
     "Fleet",
     "LogitBlock",
-    "Text",
-    "TokenScores",
     "dismiss_spares",
     "engine_identity",
     "kl_divergence",

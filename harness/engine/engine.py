@@ -14,7 +14,7 @@ import numpy as np
 from harness import native
 from harness.engine.bisect import Event, failure, survive
 from harness.engine.limits import physical_cores
-from harness.engine.logprobs import LogitBlock, Text, TokenScores, rows_per_block
+from harness.engine.logprobs import LogitBlock, rows_per_block
 from harness.engine.pipe import (
     WORKER,
     Abandoned,
@@ -29,8 +29,18 @@ from harness.engine.stream import Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
 from harness.errors import ContextOverflow, EngineCrashed, EngineError, OutOfMemory
-from harness.protocols import OnToken
-from harness.records import EngineIdentity, EngineSettings, Generation, Request, Rerank
+from harness.protocols import Ability, OnToken
+from harness.records import (
+    EngineIdentity,
+    EngineSettings,
+    Generation,
+    Passage,
+    Request,
+    Rerank,
+    TokenScores,
+)
+
+ABILITIES: frozenset[Ability] = frozenset({"logprobs", "rules", "rerank"})
 
 _RESTARTED = "its process died while answering and was started again; see the failed answers"
 
@@ -56,7 +66,7 @@ def engine_identity(settings: EngineSettings) -> EngineIdentity:
 
 
 class Engine:
-    """Answers requests on one model file; implements :class:`harness.protocols.Generator`.
+    """Answers requests on one model file; implements :class:`harness.protocols.Backend`.
 
     The weights live in a child process: a native assert, a kill or a lack of memory ends the
     child, never this process. Close it, or use it in a ``with`` statement. Raises ModelInvalid,
@@ -100,6 +110,11 @@ class Engine:
         self._loaded: Mapping[str, Any] = {}
         self._start()
         self.tokenizer = ChildTokenizer(self._ask, self._loaded, lambda: None)
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """All there are."""
+        return ABILITIES
 
     @property
     def pid(self) -> int:
@@ -170,7 +185,7 @@ class Engine:
             self._kill()
             self._halted = False
 
-    def logprobs(self, texts: Sequence[Text]) -> Iterator[TokenScores]:
+    def logprobs(self, texts: Sequence[Passage]) -> Iterator[TokenScores]:
         """Yield each text's log-probabilities, in order (teacher forcing).
 
         Memory does not grow with the texts' length: the vocabulary is reduced row by row. Raises
@@ -183,7 +198,7 @@ class Engine:
             }
             yield TokenScores(index=event["index"], **values)
 
-    def logit_rows(self, texts: Sequence[Text]) -> Iterator[LogitBlock]:
+    def logit_rows(self, texts: Sequence[Passage]) -> Iterator[LogitBlock]:
         """Yield the logits themselves, block by block, through a file both processes have mapped.
 
         A block is gone when the next one is asked for. Walk two engines in step with ``zip`` to
@@ -263,7 +278,7 @@ class Engine:
                 elif stream:
                     stream.tell(event["key"], event["text"])
 
-    def _score(self, op: str, texts: Sequence[Text], **values: Any) -> Iterator[Event]:
+    def _score(self, op: str, texts: Sequence[Passage], **values: Any) -> Iterator[Event]:
         """The events of a scoring command."""
         self._require_scorable(texts)
         if not texts:
@@ -279,7 +294,7 @@ class Engine:
         except ChildDied as death:
             raise EngineCrashed(f"scoring {len(texts)} texts: {death}") from death
 
-    def _require_scorable(self, texts: Sequence[Text]) -> None:
+    def _require_scorable(self, texts: Sequence[Passage]) -> None:
         limit = self.settings.n_ctx or int(self._loaded["n_ctx_train"])
         for number, text in enumerate(texts):
             if len(text.tokens) > limit:
@@ -313,7 +328,7 @@ class Engine:
             judged = sum(len(text.tokens) for text in texts)
             yield _generation(merged(job.key, found, best(found, verdicts), judged))
 
-    def _verdicts(self, texts: Sequence[Text]) -> list[float]:
+    def _verdicts(self, texts: Sequence[Passage]) -> list[float]:
         """How much more likely yes is than no, of each pair; once more where the child died."""
         try:
             return list(differences(list(self.logprobs(texts))))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.engine.sequence import Job
 from harness.engine.sequence import Sequence as Decoding
-from harness.protocols import OnToken
-from harness.records import EngineIdentity, Generation, Request
+from harness.errors import EngineError
+from harness.protocols import Ability, OnToken
+from harness.records import EngineIdentity, Generation, Passage, Request, TokenScores
 
 BOS, EOS, START, END = 256, 257, 258, 259
 _SPECIAL = {BOS: "<s>", EOS: "</s>", START: "<|im_start|>", END: "<|im_end|>"}
@@ -95,6 +96,7 @@ class FakeEngine:
         self.identity = identity
         self.notes: tuple[str, ...] = ()
         self.tokenizer = tokenizer or FakeTokenizer()
+        self.abilities: frozenset[Ability] = frozenset({"rules", "rerank"})
         self.asked: list[Request] = []
         self.closed = False
 
@@ -118,6 +120,13 @@ class FakeEngine:
                 prompt_tokens=len(request.prompt.token_ids),
                 completion_tokens=len(sequence.tokens),
             )
+
+    def logprobs(self, texts: Sequence[Passage]) -> Iterator[TokenScores]:
+        """Nothing is behind its answers that could be likely."""
+        raise EngineError("the fake engine has no log-probabilities")
+
+    def expect_another(self) -> None:
+        """Nothing to make ready."""
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from harness import native
-from harness.engine.engine import Engine, engine_identity
+from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.pipe import keep_spares
 from harness.errors import EngineCrashed, EngineError
-from harness.protocols import OnToken
+from harness.protocols import Ability, OnToken
 from harness.records import EngineSettings, Generation, Request
 
 
 class Fleet:
-    """Answers requests on several devices at once; implements :class:`harness.protocols.Generator`.
+    """Answers requests on several devices at once; implements :class:`harness.protocols.Backend`.
 
     Each device holds the whole model in a child process of its own and takes the next few requests
     when it has finished its last. In exact mode devices of one kind give the same answers, so it
@@ -40,6 +40,11 @@ class Fleet:
         first = self._engines[0]
         self.identity, self.notes, self.tokenizer = first.identity, first.notes, first.tokenizer
         self.logprobs, self.logit_rows = first.logprobs, first.logit_rows
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        """All there are."""
+        return ABILITIES
 
     @property
     def tally(self) -> dict[str, float]:

@@ -15,39 +15,12 @@ import numpy.typing as npt
 
 from harness.engine.runner import Runner
 from harness.engine.scheduler import common
+from harness.records import Passage, TokenScores
 
 Rows = npt.NDArray[np.float32]
 
 BLOCK_VALUES = 1 << 24
 """Most logits held at a time: 64 MiB of float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text to score: its tokens, and the position of the first one that counts (at least 1).
-
-    Tokens before ``start`` are context; ``tokens[0]`` has nothing before it and no probability.
-    """
-
-    tokens: tuple[int, ...]
-    start: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class TokenScores:
-    """One number per scored token, in order: ``tokens[start:]`` of text number ``index``.
-
-    ``logprobs`` are natural logarithms; ``ranks`` count the tokens the model liked better (0: its
-    own first choice); ``entropies`` are of the whole distribution, in nats; ``tops`` are the
-    model's first choices and ``margins`` how far, in logits, the second lies behind.
-    """
-
-    index: int
-    logprobs: tuple[float, ...]
-    ranks: tuple[int, ...]
-    entropies: tuple[float, ...]
-    tops: tuple[int, ...]
-    margins: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +88,7 @@ class Scorer:
         self._chunk = chunk
         self._cached: tuple[int, ...] = ()
 
-    def blocks(self, index: int, text: Text) -> Iterator[LogitBlock]:
+    def blocks(self, index: int, text: Passage) -> Iterator[LogitBlock]:
         """The rows of logits that predict the text's scored tokens, block by block.
 
         Chunks end at multiples of the chunk, and a text is alone in its decodes: its numbers do
@@ -159,7 +132,7 @@ class Scorer:
         return self._runner.logits(size + dummy)[size - wanted : size]
 
 
-def scored(scorer: Scorer, texts: Sequence[Text], tell: Callable[[TokenScores], None]) -> None:
+def scored(scorer: Scorer, texts: Sequence[Passage], tell: Callable[[TokenScores], None]) -> None:
     """Score texts one after another; ``tell`` gets each as soon as it is done."""
     for index, text in enumerate(texts):
         kept: dict[str, list[Any]] = {

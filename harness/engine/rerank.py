@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.engine.logprobs import Text, TokenScores
 from harness.engine.sampling import derive_seed
 from harness.engine.scheduler import common
 from harness.engine.sequence import Job
 from harness.protocols import Tokenizer
-from harness.records import Request, Rerank
+from harness.records import Passage, Request, Rerank, TokenScores
 
 
 def candidates(request: Request, job: Job, rerank: Rerank) -> list[Job]:
@@ -29,7 +28,7 @@ def candidates(request: Request, job: Job, rerank: Rerank) -> list[Job]:
     ]
 
 
-def verdict_texts(rerank: Rerank, answer: str, tokenizer: Tokenizer) -> list[Text]:
+def verdict_texts(rerank: Rerank, answer: str, tokenizer: Tokenizer) -> list[Passage]:
     """The judge's prompt with the answer in it, once going on with yes and once with no.
 
     Both are tokenized whole, and only what follows their common tokens is scored: a word's
@@ -40,7 +39,7 @@ def verdict_texts(rerank: Rerank, answer: str, tokenizer: Tokenizer) -> list[Tex
         [question + rerank.yes, question + rerank.no], add_special=True, parse_special=False
     )
     start = max(1, common(yes, no))
-    return [Text(yes, start), Text(no, start)]
+    return [Passage(yes, start), Passage(no, start)]
 
 
 def judge_sizes(reranks: Sequence[Rerank], tokenizer: Tokenizer) -> list[int]:

@@ -26,7 +26,7 @@ import numpy as np
 from harness import native
 from harness.engine import wire
 from harness.engine.limits import allocatable, restrain
-from harness.engine.logprobs import Scorer, Text, rows_per_block, scored
+from harness.engine.logprobs import Scorer, rows_per_block, scored
 from harness.engine.loop import Loop, Plan
 from harness.engine.probe import agreeing_sizes
 from harness.engine.runner import Model, Runner, Shape
@@ -34,6 +34,7 @@ from harness.engine.sampling import needs_chain
 from harness.engine.scheduler import in_order
 from harness.engine.sequence import Sequence as Decoding
 from harness.errors import EngineError, HarnessError, OutOfMemory
+from harness.records import Passage
 
 Command = Mapping[str, Any]
 
@@ -183,14 +184,14 @@ class Worker:
 
     def score(self, command: Command) -> None:
         """Score texts; tells each one's numbers as soon as they are there."""
-        texts = [Text(tuple(entry["tokens"]), entry["start"]) for entry in command["texts"]]
+        texts = [Passage(tuple(entry["tokens"]), entry["start"]) for entry in command["texts"]]
         with self._scorer(texts) as scorer:
             scored(scorer, texts, lambda scores: self.tell("scored", **asdict(scores)))
         self.tell("done")
 
     def rows(self, command: Command) -> None:
         """Put each block of logits into a file both sides have mapped, and wait to be told on."""
-        texts = [Text(tuple(entry["tokens"]), entry["start"]) for entry in command["texts"]]
+        texts = [Passage(tuple(entry["tokens"]), entry["start"]) for entry in command["texts"]]
         window = np.memmap(command["path"], dtype=np.float32, mode="r+")
         with self._scorer(texts) as scorer:
             for index, text in enumerate(texts):
@@ -202,7 +203,7 @@ class Worker:
         self.tell("done")
 
     @contextlib.contextmanager
-    def _scorer(self, texts: Sequence[Text]) -> Iterator[Scorer]:
+    def _scorer(self, texts: Sequence[Passage]) -> Iterator[Scorer]:
         """A context of its own: scoring outputs every row of a chunk, generation none."""
         if self._room is not None:
             self._room[1].close()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from harness.experiment.backend import BackendKind, Backends, Finding, StageModel
 from harness.experiment.rescore import Changed, Rescored, rescore, rewrite
-from harness.experiment.resolve import StageModel, resolve_models, with_pair
+from harness.experiment.resolve import resolve_models, with_pair
 from harness.experiment.walk import Prepared, RunOptions, RunResult, prepare, run
 from harness.experiment.watch import Watcher
 
 __all__ = [
+    "BackendKind",
+    "Backends",
     "Changed",
+    "Finding",
     "Prepared",
     "Rescored",
     "RunOptions",

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, checks, native
+from harness import __version__, checks
 from harness.checks.registry import bind
-from harness.config import Experiment
+from harness.config import LLAMA_CPP, Experiment
+from harness.experiment.backend import StageModel
 from harness.experiment.plan import Plan
-from harness.experiment.resolve import StageModel
 from harness.records import RunManifest
 
 _PACKAGES = (
@@ -37,15 +37,18 @@ def build_manifest(
     experiment: Experiment,
     plan: Plan,
     *,
+    builds: Mapping[str, Mapping[str, Any]],
     limit: int | None,
     suites: Mapping[str, str],
     notes: Sequence[str],
     warnings: Sequence[str] = (),
     command: str = "",
 ) -> RunManifest:
-    """The manifest of a run, before it starts; the report writer scrubs paths and tokens."""
+    """The manifest of a run, before it starts; the report writer scrubs paths and tokens.
+
+    ``builds`` is what each backend says of itself, by name.
+    """
     described = _from_here(json.loads(experiment.model_dump_json(by_alias=True)))
-    build = native.build_info()
     return RunManifest(
         experiment={**described, "limit": limit},
         models={f"{item.stage}/{item.level}": _model(item) for item in plan.stage_models},
@@ -56,7 +59,7 @@ def build_manifest(
         plugins={path.name: digest for path, digest in checks.loaded_digests().items()},
         versions=_versions(),
         engine={
-            "build": asdict(build),
+            **_builds(plan, builds),
             "settings": {
                 "/".join(cell): _plain(asdict(settings)) for cell, settings in plan.settings.items()
             },
@@ -71,6 +74,14 @@ def build_manifest(
         warnings=tuple(warnings),
         command=command,
     )
+
+
+def _builds(plan: Plan, builds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The one backend's build; of several each one's, and who ran what."""
+    if set(builds) == {LLAMA_CPP}:
+        return {"build": dict(builds[LLAMA_CPP])}
+    cells = {"/".join(item.cell): item.backend for item in plan.stage_models}
+    return {"builds": {name: dict(build) for name, build in builds.items()}, "backends": cells}
 
 
 def _checks(plan: Plan) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,9 +10,8 @@ from pathlib import Path
 
 from harness import strategies
 from harness.config import Experiment
-from harness.engine import engine_identity, open_tokenizer
 from harness.errors import ConfigError
-from harness.experiment.resolve import StageModel
+from harness.experiment.backend import Backends, StageModel
 from harness.hashing import tagged_hash
 from harness.intake import near
 from harness.protocols import Tokenizer
@@ -62,22 +60,6 @@ class Plan:
             yield from group
 
 
-def limited(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """The first ``limit`` items taken in turn from every category, in the suite's own order.
-
-    A smaller limit is a subset of a larger one, and both cover the categories evenly.
-    """
-    if limit is None or limit >= len(samples):
-        return tuple(samples)
-    seen: dict[str, int] = defaultdict(int)
-    ranked = []
-    for position, sample in enumerate(samples):
-        ranked.append((seen[sample.category], position))
-        seen[sample.category] += 1
-    chosen = {position for _, position in sorted(ranked)[:limit]}
-    return tuple(sample for position, sample in enumerate(samples) if position in chosen)
-
-
 def checked_arms(
     experiment: Experiment, templates: Mapping[str, Template]
 ) -> Mapping[str, tuple[Arm, ...]]:
@@ -105,6 +87,7 @@ def plan(
     stage_models: Sequence[StageModel],
     samples: Sequence[Sample],
     settings: Mapping[tuple[str, str], EngineSettings],
+    backends: Backends,
 ) -> Plan:
     """Render and tokenize every prompt of the grid and name every request by its key."""
     templates = load_templates([Path(folder) for folder in experiment.templates])
@@ -112,10 +95,10 @@ def plan(
     requests: dict[tuple[str, str], tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
     sampling = experiment.sampling.record()
-    with _Prompts(templates) as prompts:
+    with _Prompts(templates, backends) as prompts:
         for item in stage_models:
             cell = (item.stage, item.level)
-            identity = engine_identity(settings[cell])
+            identity = backends.of(item).identity(settings[cell])
             group: list[Request] = []
             for arm in arms[item.stage]:
                 condition = Condition(item.stage, item.level, arm.label)
@@ -144,9 +127,9 @@ class _Prompts:
     One child process per distinct tokenizer, closed with the ``with`` statement.
     """
 
-    def __init__(self, templates: Mapping[str, Template]) -> None:
-        self._templates = templates
-        self._tokenizers: dict[str, Tokenizer] = {}
+    def __init__(self, templates: Mapping[str, Template], backends: Backends) -> None:
+        self._templates, self._backends = templates, backends
+        self._tokenizers: dict[str, Tokenizer | None] = {}
         self._done: dict[tuple[str, str, Arm], Rendered] = {}
         self._open = ExitStack()
 
@@ -159,28 +142,38 @@ class _Prompts:
     def of(self, item: StageModel, arm: Arm, samples: Sequence[Sample]) -> Rendered:
         """The arm's prompt by sample id, and the reason for each item it cannot express."""
         frozen = replace(arm, label=arm.strategy, variables=_Hashable(arm.variables))
-        key = (_vocabulary(item.model), item.chat_template or "", frozen)
+        key = (self._vocabulary(item), item.chat_template or "", frozen)
         if key not in self._done:
             self._done[key] = self._render(item, arm, samples)
         return self._done[key]
 
     def _render(self, item: StageModel, arm: Arm, samples: Sequence[Sample]) -> Rendered:
         template = self._templates[arm.strategy]
-        reasons = {s.id: strategies.inexpressible(s, arm, template) for s in samples}
+        lacking = strategies.demanded_abilities(template) - self._backends.of(item).abilities
+        missing = f"backend {item.backend} has no {' and no '.join(sorted(lacking))}"
+        reasons = {
+            s.id: missing if lacking else strategies.inexpressible(s, arm, template)
+            for s in samples
+        }
         able = [sample for sample in samples if reasons[sample.id] is None]
         rendered = strategies.render_many(
-            able, arm, template, self._tokenizer(item.model), chat_template=item.chat_template
+            able, arm, template, self._tokenizer(item), chat_template=item.chat_template
         )
         return (
             {sample.id: prompt for sample, prompt in zip(able, rendered, strict=True)},
             {name: reason for name, reason in reasons.items() if reason is not None},
         )
 
-    def _tokenizer(self, model: ModelFile) -> Tokenizer:
-        name = _vocabulary(model)
+    def _tokenizer(self, item: StageModel) -> Tokenizer | None:
+        name = self._vocabulary(item)
         if name not in self._tokenizers:
-            self._tokenizers[name] = self._open.enter_context(open_tokenizer(model.path))
+            opening = self._backends.of(item).tokenizer(item.model)
+            self._tokenizers[name] = self._open.enter_context(opening) if opening else None
         return self._tokenizers[name]
+
+    @staticmethod
+    def _vocabulary(item: StageModel) -> str:
+        return f"{item.backend}/{_vocabulary(item.model)}"
 
 
 def _vocabulary(model: ModelFile) -> str:

@@ -1,30 +1,11 @@
-"""From the names in an experiment to files on disk: one :class:`StageModel` per stage and level."""
+"""From the names in an experiment to models: one :class:`StageModel` per stage and level."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-
 from harness import models
-from harness.config import AS_IS, Experiment, MadeLevels, Stage, parse_experiment
-from harness.errors import ConfigError, TemplateError
-from harness.intake import read_text
-from harness.records import Adapter, ModelFile
-from harness.resources import resource_dir
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class StageModel:
-    """A stage of the ladder at one level: the file, its adapter and the template it is run with."""
-
-    stage: str
-    level: str
-    model: ModelFile
-    adapter: Adapter | None
-    chat_template: str | None
+from harness.config import AS_IS, Experiment, Stage, parse_experiment
+from harness.errors import ConfigError
+from harness.experiment.backend import Backends, Finding, StageModel
 
 
 def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
@@ -57,144 +38,24 @@ def _dump(experiment: Experiment) -> dict[str, object]:
 
 
 def resolve_models(
-    experiment: Experiment,
-    base_dir: Path,
-    *,
-    progress: bool = False,
-    say: Say = lambda _: None,
-    dry: bool = False,
+    experiment: Experiment, finding: Finding, backends: Backends | None = None
 ) -> tuple[StageModel, ...]:
-    """Find, fetch, verify, make and inspect every model file of the grid.
+    """Every stage's model at every level, each found by its own backend, in the file's order.
 
-    ``dry`` fetches and makes nothing: the file that a level would be made from stands in for it,
-    without a digest, so that no stored answer is taken for that level's. Raises ModelError naming
-    what is missing or is not of its level; nothing is loaded.
+    Raises ModelError naming what is missing or is not of its level; nothing is loaded.
     """
-    files = {
-        (name, level): path
-        for name, stage in experiment.stages.items()
-        if experiment.arms(name)
-        for level, path in _files(experiment, stage, base_dir, progress, say, dry).items()
-    }
-    distinct = list(dict.fromkeys(files.values()))
-    inspected = dict(zip(distinct, models.inspect_models(distinct), strict=True))
-    found: list[StageModel] = []
-    for name, stage in experiment.stages.items():
-        cells = [(level, inspected[files[name, level]]) for n, level in files if n == name]
-        adapter = _adapter(stage, cells, base_dir)
-        template = _chat_template(stage, base_dir)
-        for level, model in cells:
-            chosen = template or model.chat_template
-            source = files.get((name, _source(experiment)))
-            if _stands_in(experiment, level, files[name, level], source):
-                model = replace(model, sha256=NOT_MADE)
-            found.append(StageModel(name, level, model, adapter, chosen))
-    level_notes(experiment, found)
-    return tuple(found)
-
-
-NOT_MADE = "not made yet"
-"""The digest of a level's file that a dry run does not make."""
-
-
-def _source(experiment: Experiment) -> str:
-    levels = experiment.levels
-    return levels.source if isinstance(levels, MadeLevels) else ""
-
-
-def _stands_in(experiment: Experiment, level: str, path: Path, source: Path | None) -> bool:
-    """Whether a level's file is really the one it would be made from."""
-    return bool(_source(experiment)) and level != _source(experiment) and path == source
-
-
-def level_notes(experiment: Experiment, stage_models: Sequence[StageModel]) -> list[str]:
-    """What a reader must know of the levels' files.
-
-    Raises ModelInvalid for a file that is not of the level it stands for.
-    """
-    notes: list[str] = []
-    by_stage: dict[str, list[StageModel]] = {}
-    for item in stage_models:
-        by_stage.setdefault(item.stage, []).append(item)
-    for stage, items in by_stage.items():
-        alike: dict[tuple[object, ...], list[str]] = {}
-        for item in items:
-            if item.model.sha256 == NOT_MADE:
-                notes.append(
-                    f"{stage}/{item.level} is not made yet: its stored answers are not counted"
-                )
-                continue
-            spec = experiment.stages[stage].model
-            asked = item.level if item.level != AS_IS else models.asked_level(spec)
-            shared = sum(other.model.path == item.model.path for other in items) > 1
-            if asked:
-                where = f"{stage}/{item.level}: {item.model.path.name}"
-                notes.append(models.require_level(item.model, asked, where=where, fixed=shared))
-            same = (item.model.size, *sorted(item.model.tensor_types.items()))
-            alike.setdefault(same, []).append(item.level)
-        notes += [
-            f"{stage}: {' and '.join(names)} hold the same tensor types in this model: one file "
-            "under several names"
-            for names in alike.values()
-            if len(names) > 1
-        ]
-    return [note for note in notes if note]
-
-
-def _adapter(
-    stage: Stage, cells: Sequence[tuple[str, ModelFile]], base_dir: Path
-) -> Adapter | None:
-    """The stage's adapter, made for its model; PairMismatch when it was made for another."""
-    if stage.adapter is None or not cells:
-        return None
-    adapter = models.resolve_adapter(_found(stage.adapter, base_dir), stage.scale, base_dir)
-    models.check_adapter(adapter, cells[0][1])
-    return adapter
-
-
-def _files(
-    experiment: Experiment, stage: Stage, base_dir: Path, progress: bool, say: Say, dry: bool
-) -> Mapping[str, Path]:
-    """The stage's file at each level, in the order of the experiment's levels."""
-
-    def resolve(level: str) -> Path:
-        spec = stage.model.replace("{level}", level)
-        wanted = None if level == AS_IS else level
-        return models.resolve_model(
-            spec,
-            level=wanted,
-            base_dir=base_dir,
-            sha256=stage.pin(level),
-            progress=progress,
-            offline=dry,
-        )
-
-    levels = experiment.levels
-    if not isinstance(levels, MadeLevels):
-        return {level: resolve(level) for level in experiment.level_names}
-    source = resolve(levels.source)
-    imatrix = base_dir / levels.imatrix if levels.imatrix else None
-
-    def make(level: str) -> Path:
-        if dry:
-            return models.already_made(source, level, imatrix=imatrix) or source
-        said = f"quantizing {source.name} to {level}"
-        return models.quantize(source, level, imatrix=imatrix, on_start=lambda: say(said))
-
-    return {name: source if name == levels.source else make(name) for name in levels.names}
-
-
-def _found(name: str, base_dir: Path) -> Path:
-    """A file of the experiment's folder, or one that ships with the harness."""
-    path = base_dir / Path(name).expanduser()
-    shipped = resource_dir("models").parent / name
-    return shipped if not path.exists() and shipped.is_file() else path
-
-
-def _chat_template(stage: Stage, base_dir: Path) -> str | None:
-    if stage.chat_template is None:
-        return None
-    return read_text(_found(stage.chat_template, base_dir), TemplateError)
+    known = backends or Backends()
+    by_backend: dict[str, list[str]] = {}
+    for name in experiment.stages:
+        if experiment.arms(name):
+            by_backend.setdefault(experiment.backend_of(name), []).append(name)
+    found = [
+        item
+        for name, stages in by_backend.items()
+        for item in known[name].models(experiment, stages, finding)
+    ]
+    order = {name: place for place, name in enumerate(experiment.stages)}
+    return tuple(sorted(found, key=lambda item: order[item.stage]))
 
 
 def pair_notes(

@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness import checks, models, native
+from harness import checks
 from harness.checks import CodeSettings
-from harness.config import Experiment
-from harness.datasets import load_suite, suite_sha256
-from harness.engine import dismiss_spares
-from harness.engine import open_engine as open_llama
-from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
+from harness.config import LLAMA_CPP, Experiment
+from harness.errors import ContextOverflow, EngineError
+from harness.experiment.backend import (
+    Backends,
+    Cell,
+    DoesNotFit,
+    Finding,
+    StageModel,
+    fitted_settings,
+    opened,
+)
+from harness.experiment.files import level_notes
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
-from harness.experiment.plan import Plan, limited, plan
-from harness.experiment.resolve import (
-    StageModel,
-    level_notes,
-    pair_notes,
-    resolve_models,
-    with_pair,
-)
+from harness.experiment.plan import Plan, plan
+from harness.experiment.resolve import pair_notes, resolve_models, with_pair
+from harness.experiment.suites import load_samples
 from harness.experiment.watch import Watcher, together
-from harness.protocols import Generator
-from harness.records import (
-    EngineSettings,
-    Generation,
-    Request,
-    Sample,
-    Scored,
-)
+from harness.protocols import Backend
+from harness.records import Generation, Request, Scored
 from harness.reporting import Run, writable, write_run, written_before
 from harness.resources import reports_dir
 from harness.store import Store, default_store
-
-OpenEngine = Callable[[Path, str, EngineSettings, Sequence[str]], AbstractContextManager[Generator]]
-
-Cell = tuple[str, str]
-"""A stage and a level."""
-
-PER_DEVICE = 128
-"""Requests that another device must have before its child process pays for its start."""
-
-PLANNING_TOKENS = 2048
-"""Tokens per sequence assumed when layers are fitted to a device before prompts are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +54,11 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An experiment with its files found, its samples loaded and its grid planned."""
+    """An experiment with its models found, its samples loaded and its grid planned."""
 
     experiment: Experiment
     plan: Plan
+    backends: Backends
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     suites: Mapping[str, str]
@@ -97,7 +82,7 @@ def run(
     options: RunOptions,
     *,
     watcher: Watcher | None = None,
-    open_engine: OpenEngine = open_llama,
+    backends: Backends | None = None,
 ) -> RunResult:
     """Run an experiment to its reports; stored answers are never generated again.
 
@@ -107,7 +92,7 @@ def run(
     writable(folder)
     with shown_live(folder, experiment.name) as live:
         told = together(watcher or Watcher(), live)
-        return _walked(experiment, options, folder, told, open_engine)
+        return _walked(experiment, options, folder, told, backends or Backends())
 
 
 def _walked(
@@ -115,18 +100,16 @@ def _walked(
     options: RunOptions,
     folder: Path,
     watcher: Watcher,
-    open_engine: OpenEngine,
+    backends: Backends,
 ) -> RunResult:
     layers: dict[Cell, int] = {}
     while True:
-        prepared = prepare(experiment, options, watcher=watcher, layers=layers)
+        prepared = prepare(experiment, options, watcher=watcher, layers=layers, backends=backends)
         try:
             with Store(options.store) as store:
-                answered = generate(
-                    prepared, store, options.use_cache, watcher=watcher, open_engine=open_engine
-                )
+                answered = generate(prepared, store, options.use_cache, watcher=watcher)
             break
-        except _DoesNotFit as error:
+        except DoesNotFit as error:
             # Fewer layers are another identity, so other keys: plan again; what is stored stays.
             layers[error.cell] = error.layers
     watcher.say("scoring")
@@ -134,6 +117,7 @@ def _walked(
     manifest = build_manifest(
         prepared.experiment,
         prepared.plan,
+        builds=prepared.backends.about(prepared.plan.stage_models),
         limit=options.limit,
         suites=prepared.suites,
         notes=[*prepared.notes, *answered.notes],
@@ -155,77 +139,34 @@ def prepare(
     *,
     watcher: Watcher | None = None,
     layers: Mapping[Cell, int] | None = None,
+    backends: Backends | None = None,
 ) -> Prepared:
     """Everything up to the plan: no weights are loaded, only tokenizers.
 
     ``layers`` holds GPU layers of stage models that did not load with what ``auto`` chose.
     """
-    watcher = watcher or Watcher()
+    watcher, backends = watcher or Watcher(), backends or Backends()
     checks.load_plugins([options.base_dir / name for name in experiment.checks])
     experiment = with_pair(experiment, options.pair)
     samples, suites = load_samples(experiment, options.limit)
     watcher.say("finding the models")
-    stage_models = resolve_models(
-        experiment, options.base_dir, progress=options.progress, say=watcher.say, dry=options.dry
-    )
-    settings, fit_notes = engine_settings(experiment, stage_models, layers or {})
+    finding = Finding(options.base_dir, options.progress, watcher.say, options.dry)
+    stage_models = resolve_models(experiment, finding, backends)
+    settings, fit_notes = fitted_settings(experiment, stage_models, backends, layers or {})
     watcher.say("tokenizing the prompts")
-    planned = plan(experiment, stage_models, samples, settings)
+    planned = plan(experiment, stage_models, samples, settings, backends)
     notes, warnings = pair_notes(experiment, stage_models)
+    files = [item for item in stage_models if item.backend == LLAMA_CPP]
     if experiment.warning:
         warnings = [experiment.warning, *warnings]
     return Prepared(
         experiment,
         planned,
-        (*level_notes(experiment, stage_models), *notes, *fit_notes),
+        backends,
+        (*level_notes(experiment, files), *notes, *fit_notes),
         tuple(warnings),
         suites,
     )
-
-
-def load_samples(
-    experiment: Experiment, limit: int | None
-) -> tuple[tuple[Sample, ...], dict[str, str]]:
-    """Every suite's samples (``limit`` of each) and every suite's digest, by suite name."""
-    samples: list[Sample] = []
-    digests: dict[str, str] = {}
-    for source in experiment.suites:
-        loaded = load_suite(source, validate=checks.validate)
-        samples += limited(loaded, limit)
-        name = loaded[0].suite or str(source)
-        digests[name] = suite_sha256(source)
-    ids = [sample.id for sample in samples]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise SuiteError(f"{experiment.name}: two suites share the sample id {twice!r}; rename one")
-    return tuple(samples), digests
-
-
-def engine_settings(
-    experiment: Experiment, stage_models: Sequence[StageModel], lowered: Mapping[Cell, int]
-) -> tuple[dict[Cell, EngineSettings], list[str]]:
-    """Each stage model's engine settings; ``n_gpu_layers: auto`` is fitted to the devices."""
-    settings: dict[Cell, EngineSettings] = {}
-    notes: list[str] = []
-    wanted = experiment.engine.n_gpu_layers
-    for item in stage_models:
-        cell = (item.stage, item.level)
-        layers = wanted if isinstance(wanted, int) else lowered.get(cell, 0)
-        if cell in lowered:
-            notes.append(f"{item.stage}/{item.level}: loaded with {layers} layers after a failure")
-        elif wanted == "auto":
-            fitted = models.fit(
-                item.model,
-                n_gpu_layers="auto",
-                parallel=experiment.engine.width,
-                tokens_per_sequence=PLANNING_TOKENS,
-                devices=native.devices(),
-            )
-            layers = fitted.n_gpu_layers
-            notes.append(f"{item.stage}/{item.level}: {fitted.why}")
-        chosen = experiment.engine.settings(layers)
-        settings[cell] = replace(chosen, adapter=item.adapter)
-    return settings, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +185,6 @@ def generate(
     use_cache: bool,
     *,
     watcher: Watcher,
-    open_engine: OpenEngine,
 ) -> Answered:
     """Answer every request that the store does not hold, one model file after another."""
     planned = prepared.plan
@@ -274,20 +214,23 @@ def generate(
             if not pending:
                 notes += [f"{name}: {note}" for note in store.notes(about)]
                 continue
-            with _opened(prepared, item, len(pending), open_engine) as engine:
-                if number < open_cells[-1] and hasattr(engine, "expect_another"):
-                    engine.expect_another()
-                for request, generation in _answers(engine, pending, name):
+            settings = planned.settings[item.cell]
+            with opened(
+                prepared.experiment, item, settings, prepared.backends, len(pending)
+            ) as backend:
+                if number < open_cells[-1]:
+                    backend.expect_another()
+                for request, generation in _answers(backend, pending, name):
                     store.add(request, generation, replace=not use_cache)
                     generations[request.key] = generation
                     if generation.finish_reason == "failed":
                         failed.append(generation)
                     watcher.answered(request, generation)
-                said = tuple(getattr(engine, "notes", ()))
+                said = backend.notes
             store.keep_notes(about, said)
             notes += [f"{name}: {note}" for note in dict.fromkeys((*store.notes(about), *said))]
     finally:
-        dismiss_spares()
+        prepared.backends.dismiss()
     watcher.finish(failed)
     return Answered(
         generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))
@@ -307,44 +250,13 @@ def require_room(prepared: Prepared) -> None:
         limit = planned.settings[item.stage, item.level].n_ctx or item.model.context_length
         for request in planned.requests[item.stage, item.level]:
             need = len(request.prompt.token_ids) + request.sampling.max_tokens
-            if need > limit:
+            if limit and need > limit:
                 prompt = need - request.sampling.max_tokens
                 raise ContextOverflow(
                     f"sample {request.sample_id} ({request.condition}) needs {prompt} prompt "
                     f"tokens + {request.sampling.max_tokens} generated tokens, the context holds "
                     f"{limit}; shorten the prompt or lower sampling.max_tokens"
                 )
-
-
-class _DoesNotFit(Exception):
-    """A model did not load with the layers that ``auto`` had put on the GPU."""
-
-    def __init__(self, cell: Cell, layers: int) -> None:
-        super().__init__(cell, layers)
-        self.cell, self.layers = cell, layers
-
-
-@contextmanager
-def _opened(
-    prepared: Prepared, item: StageModel, pending: int, open_engine: OpenEngine
-) -> Iterator[Generator]:
-    """The stage model's engine; _DoesNotFit when fewer layers on the GPU are worth a try.
-
-    Memory may be short at loading and, since the cache is made for the prompts at hand, later.
-    """
-    cell = (item.stage, item.level)
-    settings = prepared.plan.settings[cell]
-    wanted = prepared.experiment.engine
-    devices = wanted.devices[: max(1, pending // PER_DEVICE)]
-    try:
-        with open_engine(item.model.path, item.model.sha256, settings, devices) as engine:
-            yield engine
-    except OutOfMemory as error:
-        if wanted.n_gpu_layers != "auto" or not settings.n_gpu_layers:
-            raise
-        blocks = int(item.model.metadata.get("inspect.blocks", 0)) + 1
-        layers = blocks if settings.n_gpu_layers < 0 else settings.n_gpu_layers
-        raise _DoesNotFit(cell, layers // 2) from error
 
 
 def _pending(requests: Sequence[Request], known: Mapping[str, Generation]) -> list[Request]:
@@ -354,10 +266,10 @@ def _pending(requests: Sequence[Request], known: Mapping[str, Generation]) -> li
 
 
 def _answers(
-    engine: Generator, pending: Sequence[Request], name: str
+    backend: Backend, pending: Sequence[Request], name: str
 ) -> Iterator[tuple[Request, Generation]]:
     by_key = {request.key: request for request in pending}
-    for generation in engine.generate(pending):
+    for generation in backend.generate(pending):
         yield by_key.pop(generation.request_key), generation
     if by_key:
         raise EngineError(

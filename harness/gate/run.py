@@ -10,12 +10,10 @@ from pathlib import Path
 from harness import checks
 from harness.checks import CodeSettings
 from harness.config import Experiment
-from harness.engine import engine_identity
-from harness.engine import open_engine as open_llama
 from harness.errors import ConfigError
 from harness.experiment import Prepared, RunOptions, Watcher, prepare
 from harness.experiment.judging import collect, score
-from harness.experiment.walk import OpenEngine, generate
+from harness.experiment.walk import generate
 from harness.gate.baseline import (
     Arm,
     Baseline,
@@ -72,7 +70,6 @@ def gate(
     run_options: RunOptions,
     *,
     watcher: Watcher | None = None,
-    open_engine: OpenEngine = open_llama,
 ) -> Gated:
     """Compare the experiment as it stands with a baseline file.
 
@@ -82,7 +79,7 @@ def gate(
     now = _Now(experiment, run_options, watcher or Watcher())
     _refuse_stale(path, baseline, now)
     _refuse_unknown(now, options)
-    answered = now.render(baseline) if options.render_only else now.answer(baseline, open_engine)
+    answered = now.render(baseline) if options.render_only else now.answer(baseline)
     diffs = {
         name: found
         for name, source in now.sources.items()
@@ -116,7 +113,6 @@ def update(
     run_options: RunOptions,
     *,
     watcher: Watcher | None = None,
-    open_engine: OpenEngine = open_llama,
 ) -> Baseline:
     """Answer what is not known yet and write the baseline."""
     now = _Now(experiment, run_options, watcher or Watcher())
@@ -124,7 +120,7 @@ def update(
         known = read_baseline(path, experiment.name)
     except ConfigError:
         known = Baseline(experiment.name, {}, {})
-    answered = now.answer(known, open_engine)
+    answered = now.answer(known)
     baseline = Baseline(experiment.name, now.sources, answered.arms)
     write_baseline(path, baseline)
     return baseline
@@ -177,7 +173,7 @@ class _Now:
         if cell not in self._identities:
             plan = self.prepared.plan
             model = next(m for m in plan.stage_models if (m.stage, m.level) == cell)
-            engine = asdict(engine_identity(plan.settings[cell]))
+            engine = asdict(self.prepared.backends.of(model).identity(plan.settings[cell]))
             experiment = self.prepared.experiment
             specs = {check.id for sample in plan.samples for check in sample.checks}
             self._identities[cell] = {
@@ -218,7 +214,7 @@ class _Now:
                 }
         return found
 
-    def answer(self, baseline: Baseline, open_engine: OpenEngine) -> _Answered:
+    def answer(self, baseline: Baseline) -> _Answered:
         """Every arm as it is now: unchanged items as the baseline has them, the others asked."""
         changed = self.changed(baseline)
         plan = self.prepared.plan
@@ -241,7 +237,6 @@ class _Now:
                     store,
                     self._options.use_cache,
                     watcher=self._watcher,
-                    open_engine=open_engine,
                 )
             generated = answers.generated
             scored = score(

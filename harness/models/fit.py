@@ -54,7 +54,7 @@ def fit(
     ``parallel`` slots of ``tokens_per_sequence`` tokens are asked for. On a GPU all layers with
     at least a quarter of the slots are preferred to fewer layers with all slots. A number given
     for ``n_gpu_layers`` is kept. The estimate counts weights, KV cache and scratch; it may be
-    wrong, so an engine that fails to allocate asks :meth:`Fit.halved`.
+    wrong: a run tries half the layers when a model does not load with those chosen here.
     """
     known = list(devices)
     gpus = [device for device in known if device.kind in ("gpu", "igpu") and device.free_memory]

@@ -123,12 +123,13 @@ def _engine_lines(manifest: RunManifest) -> list[str]:
     for line, cells in groups.items():
         where = f" ({', '.join(map(code, sorted(cells)))})" if len(groups) > 1 else ""
         lines.append(f"Engine: {line}{where}.")
-    build = scrub(manifest.engine.get("build", {}))
-    if isinstance(build, Mapping) and build:
-        told = ", ".join(
-            f"{key} {value}" for key, value in sorted(build.items()) if _is_short(value)
-        )
-        lines.append(f"llama.cpp: {for_markdown(told)}.")
+    builds = manifest.engine.get("builds", {"llama.cpp": manifest.engine.get("build", {})})
+    for name, build in scrub(builds).items() if isinstance(builds, Mapping) else ():
+        if isinstance(build, Mapping) and build:
+            told = ", ".join(
+                f"{key} {value}" for key, value in sorted(build.items()) if _is_short(value)
+            )
+            lines.append(f"{for_markdown(name)}: {for_markdown(told)}.")
     machine = ", ".join(
         f"{key} {value}"
         for key, value in sorted(scrub(manifest.system).items())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash, text_sha256
 from harness.jinja import RenderFailed, render_all
-from harness.protocols import Tokenizer
+from harness.protocols import Ability, Tokenizer
 from harness.records import Arm, LogitRules, RenderedPrompt, Rerank, Sample
 from harness.strategies.compose import (
     Parts,
@@ -38,6 +38,7 @@ from harness.strategies.library import (
 )
 from harness.strategies.lint import Problem, check_files
 from harness.strategies.native import FOLDED, ChatFormat, require_chat_template, special_pair
+from harness.strategies.untold import Untold
 
 __all__ = [
     "MAX_DRAWS",
@@ -47,6 +48,7 @@ __all__ = [
     "Template",
     "check_files",
     "check_variables",
+    "demanded_abilities",
     "demanded_stop",
     "find_template",
     "inexpressible",
@@ -67,12 +69,24 @@ BOS_ADDED = "BOS added: the model asks for one and its chat template writes none
 EOS_DROPPED = "end-of-text token dropped: the tokenizer appends one to plain text"
 
 
+def demanded_abilities(template: Template) -> frozenset[Ability]:
+    """What a backend must be able to do beyond generating, to be asked through a template."""
+    wanted: dict[Ability, object] = {"rules": template.rules, "rerank": template.rerank}
+    return frozenset(name for name, value in wanted.items() if value)
+
+
 def render(
-    sample: Sample, arm: Arm, template: Template, tokenizer: Tokenizer, *, chat_template: str | None
+    sample: Sample,
+    arm: Arm,
+    template: Template,
+    tokenizer: Tokenizer | None,
+    *,
+    chat_template: str | None,
 ) -> RenderedPrompt:
     """What the model sees when this arm asks this item.
 
-    ``chat_template`` is the model's (only ``native`` reads it). Raises TemplateError when the
+    ``chat_template`` is the model's (only ``native`` reads it); without a ``tokenizer`` the prompt
+    is text alone. Raises TemplateError when the
     template is missing, fails or lacks a variable, PromptContractError (with the item's id) on a
     double BOS, a control token inside the item's text, a trailing space, or a stop string the
     item's own checks demand.
@@ -84,12 +98,13 @@ def render_many(
     samples: Sequence[Sample],
     arm: Arm,
     template: Template,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     chat_template: str | None,
 ) -> list[RenderedPrompt]:
     """:func:`render` of many items: one trip to the sandbox, one to the tokenizer."""
     if not samples:
         return []
+    tokenizer = tokenizer or Untold()
     _refuse_inexpressible(samples, arm, template)
     parts = [compose(sample, arm, template) for sample in samples]
     if template.kind == "native":

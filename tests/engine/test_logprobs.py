@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.engine import Engine, Text, kl_divergence
+from harness.engine import Engine, kl_divergence
 from harness.engine.logprobs import log_softmax, score_rows
 from harness.errors import ContextOverflow, EngineError
-from harness.records import Rerank
+from harness.records import Passage, Rerank
 from tests import tinygguf
 from tests.engine.conftest import EXACT, Ask
 
@@ -41,7 +41,7 @@ def test_what_greedy_decoding_chose_is_what_scoring_ranks_first(engine: Engine, 
     request = ask(["once upon"], max_tokens=40)[0]
     found = next(engine.generate([request]))
     prompt = request.prompt.token_ids
-    scores = next(engine.logprobs([Text(prompt + found.token_ids, len(prompt))]))
+    scores = next(engine.logprobs([Passage(prompt + found.token_ids, len(prompt))]))
     assert len(scores.logprobs) == len(found.token_ids)
     # Decodes and prefill round differently: only near-ties may fall the other way.
     assert all(
@@ -54,7 +54,7 @@ def test_a_texts_scores_do_not_depend_on_its_neighbours_or_on_where_scoring_begi
     engine: Engine,
 ) -> None:
     shared = "s" * 70
-    texts = [Text(tokens(engine, shared + end), 60) for end in ("one", "two and more", "x")]
+    texts = [Passage(tokens(engine, shared + end), 60) for end in ("one", "two and more", "x")]
     together = [scores.logprobs for scores in engine.logprobs(texts)]
     alone = [next(engine.logprobs([text])).logprobs for text in texts]
     assert together == alone
@@ -64,12 +64,12 @@ def test_a_texts_scores_do_not_depend_on_its_neighbours_or_on_where_scoring_begi
 
 @pytest.mark.parametrize("length", [2, 3, 32, 33, 34, 64, 65, 66])
 def test_every_length_around_a_chunk_can_be_scored(engine: Engine, length: int) -> None:
-    text = Text(tokens(engine, "y" * (length - 1)))
+    text = Passage(tokens(engine, "y" * (length - 1)))
     assert len(next(engine.logprobs([text])).logprobs) == length - 1
 
 
 def test_logit_rows_are_the_distributions_the_log_probabilities_come_from(engine: Engine) -> None:
-    text = Text(tokens(engine, "the quick brown fox jumps over the lazy dog, twice"), 5)
+    text = Passage(tokens(engine, "the quick brown fox jumps over the lazy dog, twice"), 5)
     wanted = next(engine.logprobs([text])).logprobs
     found: list[float] = []
     for block in engine.logit_rows([text]):
@@ -81,7 +81,7 @@ def test_logit_rows_are_the_distributions_the_log_probabilities_come_from(engine
 def test_two_models_are_compared_row_by_row_in_bounded_memory(
     engine: Engine, tmp_path: Path
 ) -> None:
-    text = Text(tokens(engine, "z" * 150))
+    text = Passage(tokens(engine, "z" * 150))
     other_file = tinygguf.write_llama(tmp_path / "other.gguf", seed=1)
     with Engine(other_file, "other", EXACT) as other:
         pairs = zip(engine.logit_rows([text]), other.logit_rows([text]), strict=True)
@@ -97,16 +97,16 @@ def test_two_models_are_compared_row_by_row_in_bounded_memory(
 
 def test_a_recurrent_model_can_be_scored(mamba: Path) -> None:
     with Engine(mamba, "mamba", EXACT) as engine:
-        texts = [Text(tokens(engine, "m" * 50 + end), 40) for end in ("a", "b")]
+        texts = [Passage(tokens(engine, "m" * 50 + end), 40) for end in ("a", "b")]
         first, second = engine.logprobs(texts)
         assert first.logprobs[:10] == second.logprobs[:10]
 
 
 def test_texts_that_cannot_be_scored_are_refused(engine: Engine) -> None:
     with pytest.raises(ContextOverflow, match="5001 tokens"):
-        next(engine.logprobs([Text((1,) * 5001)]))
+        next(engine.logprobs([Passage((1,) * 5001)]))
     with pytest.raises(EngineError, match="cannot be scored from token 0"):
-        next(engine.logprobs([Text((1, 2), 0)]))
+        next(engine.logprobs([Passage((1, 2), 0)]))
 
 
 def test_reranking_keeps_the_candidate_the_model_likes_best_and_counts_every_token(

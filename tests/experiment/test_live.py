@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.config import LLAMA_CPP
 from harness.engine import FakeEngine
 from harness.errors import EngineError
-from harness.experiment import live, run
+from harness.experiment import Backends, live, run
+from harness.experiment.llama import LlamaCpp
 from harness.protocols import OnToken
 from harness.records import Generation, Request
 from tests.experiment.test_walk import experiment, folder, options
@@ -36,6 +38,16 @@ class Watched(FakeEngine):
                 raise EngineError("the machine stopped")
 
 
+def watched(engine: Watched) -> Backends:
+    """The engine in the place of llama.cpp's."""
+
+    class Opens(LlamaCpp):
+        def open(self, *_: object) -> Watched:
+            return engine
+
+    return Backends({LLAMA_CPP: Opens()})
+
+
 def test_a_run_tells_what_is_done_and_scores_so_far_and_then_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,7 +58,7 @@ def test_a_run_tells_what_is_done_and_scores_so_far_and_then_nothing(
     run(
         experiment(folder),
         options(tmp_path),
-        open_engine=lambda *_: Watched(out, states, fails=False),
+        backends=watched(Watched(out, states, fails=False)),
     )
     assert [state["done"] for state in states] == list(range(1, 10))
     assert {state["total"] for state in states} == {9}
@@ -62,6 +74,6 @@ def test_a_run_that_ends_badly_leaves_no_state_and_no_folder(folder: Path, tmp_p
         run(
             experiment(folder),
             options(tmp_path),
-            open_engine=lambda *_: Watched(out, [], fails=True),
+            backends=watched(Watched(out, [], fails=True)),
         )
     assert not out.exists()

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from harness import native
-from harness.config import Experiment, parse_experiment
+from harness.config import LLAMA_CPP, Experiment, parse_experiment
 from harness.engine import FakeEngine
 from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
-from harness.experiment import RunOptions, prepare, run
+from harness.experiment import Backends, RunOptions, prepare, run
 from harness.experiment.judging import OPENING_REMOVED
-from harness.experiment.plan import limited
+from harness.experiment.llama import LlamaCpp
+from harness.experiment.suites import limited
 from harness.protocols import OnToken
-from harness.records import EngineSettings, Generation, Request, Sample
+from harness.records import EngineSettings, Generation, ModelFile, Request, Sample
 from tests.command import table
 from tests.tinygguf import CHATML, write_llama
 
@@ -61,8 +62,8 @@ def options(tmp_path: Path, **changes: Any) -> RunOptions:
     return RunOptions(**{**values, **changes})
 
 
-class Engines:
-    """Opens fake engines and remembers what they were opened with and asked."""
+class Engines(LlamaCpp):
+    """Real files, opened with fake engines; remembers what they were opened with and asked."""
 
     def __init__(
         self,
@@ -76,15 +77,22 @@ class Engines:
         self.error = error or OutOfMemory("llama.cpp could not allocate")
         self.opened: list[EngineSettings] = []
         self.asked: list[Request] = []
+        self.devices_named: list[Sequence[str]] = []
 
-    def __call__(
-        self, model: Path, sha256: str, settings: EngineSettings, devices: Sequence[str]
+    def open(
+        self, model: ModelFile, settings: EngineSettings, devices: Sequence[str] = ()
     ) -> FakeEngine:
+        self.devices_named.append(devices)
         self.opened.append(settings)
         fits = self.fits is None or 0 <= settings.n_gpu_layers <= self.fits
         if not (fits or self.late):
             raise self.error
         return _Remembering(self, fits)
+
+
+def on(engines: Engines) -> Backends:
+    """The engines in the place of llama.cpp's."""
+    return Backends({LLAMA_CPP: engines})
 
 
 class _Remembering(FakeEngine):
@@ -119,26 +127,26 @@ def test_a_run_asks_each_prompt_once_and_judges_the_stop_trimmed_answer(
     folder: Path, tmp_path: Path
 ) -> None:
     engines = Engines()
-    result = run(experiment(folder), options(tmp_path), open_engine=engines)
+    result = run(experiment(folder), options(tmp_path), backends=on(engines))
     assert result.generated == len(engines.asked) == 9
     # raw has no stop string, so its answer holds the comma that qa's stops before.
     assert strict(result.run.folder, "comma", "raw") == ["False"]
     assert strict(result.run.folder, "comma", "qa") == ["True"]
     assert strict(result.run.folder, "one", "qa") == ["True"]
     assert strict(result.run.folder, "two", "qa") == ["False"]
-    again = run(experiment(folder), options(tmp_path), open_engine=engines)
+    again = run(experiment(folder), options(tmp_path), backends=on(engines))
     assert again.generated == 0
     assert len(engines.opened) == 2, "the second run opens no engine"
 
 
 def test_a_failed_request_is_missing_visibly_and_tried_again(folder: Path, tmp_path: Path) -> None:
-    result = run(experiment(folder), options(tmp_path), open_engine=Engines(fails="one"))
+    result = run(experiment(folder), options(tmp_path), backends=on(Engines(fails="one")))
     assert [generation.error for generation in result.failed] == ["killed"] * 3
     rows = table(result.run.folder / "summary.csv")
     missing = {row["n_missing"] for row in rows if row["stage"] != "control"}
     assert missing == {"1"}
     engines = Engines()
-    mended = run(experiment(folder), options(tmp_path), open_engine=engines)
+    mended = run(experiment(folder), options(tmp_path), backends=on(engines))
     assert mended.generated == 3
     assert {request.sample_id for request in engines.asked} == {"one"}
 
@@ -146,7 +154,7 @@ def test_a_failed_request_is_missing_visibly_and_tried_again(folder: Path, tmp_p
 def test_an_opening_is_judged_with_and_without(folder: Path, tmp_path: Path) -> None:
     entry = {"id": "qa", "as": "opened", "prefill": "In Italy, or else:"}
     arms = {"base": ["raw", entry], "instruct": ["native"]}
-    result = run(experiment(folder, strategies=arms), options(tmp_path), open_engine=Engines())
+    result = run(experiment(folder, strategies=arms), options(tmp_path), backends=on(Engines()))
     assert strict(result.run.folder, "two", "opened") == ["True"]
     assert strict(result.run.folder, "two", "opened" + OPENING_REMOVED) == ["False"]
 
@@ -164,7 +172,7 @@ def test_layers_that_do_not_fit_are_halved_when_they_were_auto(
 ) -> None:
     engines = Engines(fits=1, late=late)
     chosen = experiment(folder, engine={"n_gpu_layers": "auto"})
-    result = run(chosen, options(tmp_path), open_engine=engines)
+    result = run(chosen, options(tmp_path), backends=on(engines))
     assert [settings.n_gpu_layers for settings in engines.opened] == [-1, 1, -1, 1]
     assert len(engines.asked) == 9
     assert "base/as-is: loaded with 1 layers after a failure" in result.run.manifest.notes
@@ -177,27 +185,20 @@ def test_an_error_that_is_not_about_memory_is_shown_at_once(
     engines = Engines(fits=1, late=late, error=ContextOverflow("the prompt does not fit"))
     chosen = experiment(folder, engine={"n_gpu_layers": "auto"})
     with pytest.raises(ContextOverflow):
-        run(chosen, options(tmp_path), open_engine=engines)
+        run(chosen, options(tmp_path), backends=on(engines))
     assert len(engines.opened) == 1
 
 
 def test_fixed_layers_that_do_not_load_are_an_error(folder: Path, tmp_path: Path) -> None:
     chosen = experiment(folder, engine={"n_gpu_layers": 8})
     with pytest.raises(EngineError, match="could not allocate"):
-        run(chosen, options(tmp_path), open_engine=Engines(fits=1))
+        run(chosen, options(tmp_path), backends=on(Engines(fits=1)))
 
 
 def test_devices_reach_the_engine(folder: Path, tmp_path: Path) -> None:
-    seen: list[Sequence[str]] = []
-
-    def opened(
-        model: Path, sha256: str, settings: EngineSettings, devices: Sequence[str]
-    ) -> FakeEngine:
-        seen.append(devices)
-        return FakeEngine({})
-
-    run(experiment(folder, engine={"devices": ["CPU"]}), options(tmp_path), open_engine=opened)
-    assert seen == [("CPU",), ("CPU",)]
+    engines = Engines()
+    run(experiment(folder, engine={"devices": ["CPU"]}), options(tmp_path), backends=on(engines))
+    assert engines.devices_named == [("CPU",), ("CPU",)]
 
 
 def test_suites_that_share_an_id_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -222,13 +223,13 @@ def test_what_an_engine_said_of_itself_is_told_again_when_answers_were_stored(
     folder: Path, tmp_path: Path
 ) -> None:
     class Noting(Engines):
-        def __call__(self, *given: Any) -> FakeEngine:
-            engine = super().__call__(*given)
+        def open(self, *given: Any) -> FakeEngine:
+            engine = super().open(*given)
             engine.notes = ("offload is not available",)
             return engine
 
-    first = run(experiment(folder), options(tmp_path), open_engine=Noting())
-    again = run(experiment(folder), options(tmp_path), open_engine=Noting())
+    first = run(experiment(folder), options(tmp_path), backends=on(Noting()))
+    again = run(experiment(folder), options(tmp_path), backends=on(Noting()))
     assert again.generated == 0
     assert first.run.manifest.notes == again.run.manifest.notes
     assert "base/as-is: offload is not available" in again.run.manifest.notes
@@ -242,7 +243,7 @@ def test_the_very_same_run_makes_no_second_folder(
         run(
             experiment(folder, **changes),
             options(tmp_path, out=None, command=command),
-            open_engine=Engines(),
+            backends=on(Engines()),
         )
         for command, changes in (
             ("harness run walk", {}),

@@ -1,0 +1,215 @@
+"""The one door to whatever answers requests: which backends there are, and opening one.
+
+A backend is a file with a :class:`BackendKind` in it and a line in :data:`BACKENDS` (or an entry
+point of the group ``gguf_pair_harness.backends`` in a package of your own). An experiment names it
+with ``engine: {backend: NAME}``, or for one stage with ``backend: NAME``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import models
+from harness.config import LLAMA_CPP, Experiment
+from harness.errors import ConfigError, OutOfMemory
+from harness.intake import near, shown
+from harness.models.fit import Memory
+from harness.protocols import Ability, Backend, Tokenizer
+from harness.records import Adapter, EngineIdentity, EngineSettings, ModelFile
+
+ENTRY_POINTS = "gguf_pair_harness.backends"
+
+BACKENDS: Mapping[str, str] = {LLAMA_CPP: "harness.experiment.llama:LlamaCpp"}
+"""Backends by name: the module and the class that is one. Nothing is imported before it is used."""
+
+Cell = tuple[str, str]
+"""A stage and a level."""
+
+Say = Callable[[str], None]
+
+PER_DEVICE = 128
+"""Requests that another device must have before its child process pays for its start."""
+
+PLANNING_TOKENS = 2048
+"""Tokens per sequence assumed when layers are fitted to a device before prompts are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageModel:
+    """A stage of the ladder at one level: the model, its adapter, its template, its backend."""
+
+    stage: str
+    level: str
+    model: ModelFile
+    adapter: Adapter | None
+    chat_template: str | None
+    backend: str = LLAMA_CPP
+
+    @property
+    def cell(self) -> Cell:
+        """Where it stands in the grid."""
+        return self.stage, self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How models are to be found: paths from ``base_dir``, progress drawn, steps told to ``say``.
+
+    ``dry`` fetches and makes nothing.
+    """
+
+    base_dir: Path
+    progress: bool = False
+    say: Say = lambda _: None
+    dry: bool = False
+
+
+class BackendKind(Protocol):
+    """What is known of a backend before any weights are loaded, and how a model is opened with it.
+
+    ``abilities`` are what it can do beyond generating: an arm that needs more is left out, visibly.
+    """
+
+    name: str
+    abilities: frozenset[Ability]
+
+    def models(
+        self, experiment: Experiment, stages: Sequence[str], finding: Finding
+    ) -> Sequence[StageModel]:
+        """The stages' models at every level. Raises ModelError naming what is missing."""
+
+    def identity(self, settings: EngineSettings) -> EngineIdentity:
+        """What enters the key of each request that is run with these settings."""
+
+    def tokenizer(self, model: ModelFile) -> AbstractContextManager[Tokenizer] | None:
+        """The model's tokenizer without its weights, None where the backend tells nobody."""
+
+    def devices(self) -> Sequence[Memory]:
+        """Devices that layers may be offloaded to (``n_gpu_layers: auto`` is fitted to them)."""
+
+    def about(self) -> Mapping[str, Any]:
+        """Its build, for the manifest: flat, and without anything that differs between two runs."""
+
+    def open(
+        self, model: ModelFile, settings: EngineSettings, devices: Sequence[str] = ()
+    ) -> AbstractContextManager[Backend]:
+        """Load the model. Raises ModelError or EngineError, OutOfMemory where memory is short."""
+
+    def dismiss(self) -> None:
+        """No other model follows: give back what :meth:`Backend.expect_another` made ready."""
+
+
+class Backends:
+    """Kinds of backends by name, made when they are first asked for.
+
+    ``given`` stand in for those of that name (tests put a fake one there).
+    """
+
+    def __init__(self, given: Mapping[str, BackendKind] | None = None) -> None:
+        self._known: dict[str, BackendKind] = dict(given or {})
+
+    def __getitem__(self, name: str) -> BackendKind:
+        """The backend of that name; ConfigError, with the near miss, where there is none."""
+        if name not in self._known:
+            self._known[name] = _loaded(name)
+        return self._known[name]
+
+    def of(self, item: StageModel) -> BackendKind:
+        """The backend that runs a stage's model."""
+        return self[item.backend]
+
+    def dismiss(self) -> None:
+        """No other model follows."""
+        for kind in self._known.values():
+            kind.dismiss()
+
+    def about(self, stage_models: Sequence[StageModel]) -> dict[str, Mapping[str, Any]]:
+        """What the backends of these models say of their builds, by name."""
+        names = dict.fromkeys(item.backend for item in stage_models)
+        return {name: self[name].about() for name in names}
+
+
+def _loaded(name: str) -> BackendKind:
+    installed = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    known = {**installed, **BACKENDS}
+    if name not in known:
+        raise ConfigError(
+            f"backend {shown(name)} is unknown; {near(name, known)}accepted: "
+            f"{', '.join(sorted(known))}"
+        )
+    module, _, attribute = known[name].partition(":")
+    try:
+        kind: BackendKind = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"backend {name} ({known[name]}) cannot be loaded: {error}") from error
+    return kind
+
+
+def fitted_settings(
+    experiment: Experiment,
+    stage_models: Sequence[StageModel],
+    backends: Backends,
+    lowered: Mapping[Cell, int],
+) -> tuple[dict[Cell, EngineSettings], list[str]]:
+    """Each stage model's settings, and what was chosen; ``auto`` layers are fitted to devices.
+
+    ``lowered`` holds the layers of models that did not load with what was fitted.
+    """
+    settings: dict[Cell, EngineSettings] = {}
+    notes: list[str] = []
+    wanted = experiment.engine.n_gpu_layers
+    for item in stage_models:
+        layers = wanted if isinstance(wanted, int) else lowered.get(item.cell, 0)
+        if item.cell in lowered:
+            notes.append(f"{item.stage}/{item.level}: loaded with {layers} layers after a failure")
+        elif wanted == "auto":
+            fitted = models.fit(
+                item.model,
+                n_gpu_layers="auto",
+                parallel=experiment.engine.width,
+                tokens_per_sequence=PLANNING_TOKENS,
+                devices=backends.of(item).devices(),
+            )
+            layers = fitted.n_gpu_layers
+            notes.append(f"{item.stage}/{item.level}: {fitted.why}")
+        settings[item.cell] = replace(experiment.engine.settings(layers), adapter=item.adapter)
+    return settings, notes
+
+
+class DoesNotFit(Exception):
+    """A model did not load with the layers that ``auto`` had put on the GPU."""
+
+    def __init__(self, cell: Cell, layers: int) -> None:
+        super().__init__(cell, layers)
+        self.cell, self.layers = cell, layers
+
+
+@contextmanager
+def opened(
+    experiment: Experiment,
+    item: StageModel,
+    settings: EngineSettings,
+    backends: Backends,
+    pending: int,
+) -> Iterator[Backend]:
+    """The stage's model, loaded; DoesNotFit when fewer layers on the GPU are worth a try.
+
+    Memory may be short at loading and, since the cache is made for the prompts at hand, later.
+    """
+    wanted = experiment.engine
+    devices = wanted.devices[: max(1, pending // PER_DEVICE)]
+    try:
+        with backends.of(item).open(item.model, settings, devices) as backend:
+            yield backend
+    except OutOfMemory as error:
+        if wanted.n_gpu_layers != "auto" or not settings.n_gpu_layers:
+            raise
+        blocks = int(item.model.metadata.get("inspect.blocks", 0)) + 1
+        layers = blocks if settings.n_gpu_layers < 0 else settings.n_gpu_layers
+        raise DoesNotFit(item.cell, layers // 2) from error
