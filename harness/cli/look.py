@@ -90,8 +90,8 @@ def compare(
     """
     from harness.atomic import write_text
     from harness.reporting import read_run
-    from harness.reporting.compare import FORMATS
     from harness.reporting.compare import compare as compare_runs
+    from harness.reporting.comparison import FORMATS
 
     if form not in FORMATS:
         raise ConfigError(f"--format {form!r:.40}: accepted: {', '.join(FORMATS)}")

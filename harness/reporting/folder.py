@@ -28,13 +28,14 @@ from harness.records import (
     RunManifest,
     Scored,
 )
+from harness.reporting.cells import write_csv
 from harness.reporting.html import pages
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.rows import FORMAT, read_manifest, read_rows, sample_rows
 from harness.reporting.runs import find_run, run_folders
 from harness.reporting.scrub import scrub
-from harness.reporting.tables import TABLES, write_csv
+from harness.reporting.tables import TABLES
 from harness.sanitize import no_surrogates
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import Any
 from harness.atomic import replacing, writing
 from harness.errors import ConfigError
 from harness.numbers import cell
+from harness.reporting.cells import write_csv
 from harness.reporting.folder import Run
-from harness.reporting.tables import TABLES, write_csv
+from harness.reporting.tables import TABLES
 
 
 def parse_formats(text: str | None) -> tuple[str, ...]:

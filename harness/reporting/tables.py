@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 from harness.analysis import Analysis, ConditionSummary
 from harness.analysis.summaries import LEFT_OUT
-from harness.atomic import writing
-from harness.numbers import cell
 from harness.records import Comparison, Estimate, Scored
+from harness.reporting.cells import Row
 from harness.reporting.scrub import scrub_text
-from harness.sanitize import for_csv, for_terminal
 from harness.stats.recovery import Recovery
-
-Row = dict[str, Any]
-
-CELL = 32_767
-"""Characters of the longest cell that spreadsheets take."""
 
 
 def ordered(scored: Sequence[Scored]) -> list[Scored]:
@@ -36,32 +25,6 @@ def ordered(scored: Sequence[Scored]) -> list[Scored]:
             row.key,
         ),
     )
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """A CSV with LF endings whose cells neither a spreadsheet nor a terminal will run."""
-    with writing(path) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for row in rows:
-            writer.writerow([_cell(cell(row[name])) for name in columns])
-
-
-def _cell(text: str) -> str:
-    """A text as a cell: names and reasons repeat a million times, long texts do not."""
-    return _short(text) if len(text) < 200 else _cut(for_csv(for_terminal(text)))
-
-
-@lru_cache(maxsize=10_000)
-def _short(text: str) -> str:
-    return for_csv(for_terminal(text))
-
-
-def _cut(text: str) -> str:
-    """A cell no longer than a spreadsheet takes, saying how much is missing."""
-    if len(text) <= CELL:
-        return text
-    return f"{text[: CELL - 60]}… ({len(text) - CELL + 60} more characters in samples.jsonl)"
 
 
 SAMPLE_COLUMNS = [
