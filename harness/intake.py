@@ -12,6 +12,7 @@ import contextlib
 import difflib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -275,7 +276,6 @@ def shown(value: object, limit: int = 80) -> str:
 
 
 _PLAIN = (
-    ("Input should be a valid dictionary or instance of ", "wanted a mapping: "),
     ("Input should be ", "wanted "),
     ("a valid tuple", "a list"),
     ("a valid dictionary", "a mapping"),
@@ -292,7 +292,8 @@ _PLAIN = (
 
 
 def plainly(message: str) -> str:
-    """pydantic's words in ours."""
+    """pydantic's words in ours, without the names of classes."""
+    message = re.sub(r"a valid dictionary or (instance|object) .*", "a valid dictionary", message)
     for theirs, ours in _PLAIN:
         message = message.replace(theirs, ours)
     return message

@@ -225,7 +225,11 @@ def test_a_linked_folder_is_refused(
 
 
 SPOILED: list[tuple[str, str, str]] = [
-    ("manifest.json", "[]", "manifest.json: not a run's manifest"),
+    (
+        "manifest.json",
+        "[]",
+        "manifest.json: not a run's manifest: the whole: wanted a mapping, found []",
+    ),
     ("manifest.json", "[" * 100_000, "manifest.json: not JSON"),
     ("manifest.json", '{"experiment": {"nam": 1}}', "manifest.json"),
     ("manifest.json", '{"format": 99, "experiment": {}}', "newer harness (format 99"),

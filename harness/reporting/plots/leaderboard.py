@@ -27,10 +27,12 @@ Arm = tuple[ConditionSummary, Look]
 
 
 def draw(analysis: Analysis, path: Path) -> str:
-    """Draw it where there is a raw arm and a wrapper; its caption, empty where nothing is drawn."""
+    """Draw it where there is a raw arm and a wrapper with a score; its caption, empty otherwise."""
     if analysis.raw is None or not analysis.wrappers:
         return ""
     arms = arms_of(analysis)
+    if all(summary.headline.prompt_strict.value is None for summary, _ in arms):
+        return ""
     with Figure(path, width=9.5, height=1.6 + 0.36 * len(arms)) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.15, 1])
         places = list(range(len(arms) - 1, -1, -1))
