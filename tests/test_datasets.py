@@ -116,8 +116,6 @@ def test_ifbench_is_read_from_parquet_as_the_hub_has_it(tmp_path: Path) -> None:
             "mine.jsonl:2: checks.0: needs exactly one of id, not, any, all",
         ),
         (GOOD, "mine.jsonl:2: id: 'a' is already on line 1"),
-        ({"id": "b", "prompt": "x"}, "mine.jsonl:2: row: needs one of checks, target"),
-        ({"id": "b", "prompt": "x", "checks": []}, "mine.jsonl:2: checks: there is none"),
         (
             {"id": "b", "prompt": "x", "checks": [{"id": "target"}]},
             "mine.jsonl:2: target: the check target needs",
@@ -146,6 +144,52 @@ def test_a_bad_row_names_file_line_and_field(tmp_path: Path, row: Any, complaint
         load(suite(tmp_path, GOOD, row))
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_needs_neither_checks_nor_an_id_and_gets_one_of_its_text(tmp_path: Path) -> None:
+    rows = [{"prompt": "Name a tea."}, {"prompt": "Name a tree.", "checks": []}]
+    one, other = load(suite(tmp_path, *rows))
+    assert one.checks == other.checks == ()
+    assert one.id.startswith("p-") and one.id != other.id
+    assert [item.id for item in load(suite(tmp_path, *reversed(rows)))] == [other.id, one.id]
+    with pytest.raises(SuiteError, match=r"mine\.jsonl:2: id: 'p-\w+' is already on line 1"):
+        load(suite(tmp_path, rows[0], rows[0]))
+
+
+def test_prompts_come_a_line_each_or_between_dashes(tmp_path: Path) -> None:
+    lines, blocks = tmp_path / "lines.txt", tmp_path / "blocks.md"
+    lines.write_text("Name a tea.\n\n  Name a tree.\r\n", encoding="utf-8")
+    assert [item.query for item in load(lines)] == ["Name a tea.", "Name a tree."]
+    blocks.write_text("Name a tea.\n\nShortly.\n---\n---\nName a tree.\n", encoding="utf-8")
+    assert [item.query for item in load(blocks)] == ["Name a tea.\n\nShortly.", "Name a tree."]
+
+
+def test_a_table_gives_a_row_an_item(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text('prompt,target,category\n"A, b\nc?",Assam,tea\nd?,,\n', encoding="utf-8")
+    one, other = load(table)
+    assert (one.query, one.target, one.category) == ("A, b\nc?", ("Assam",), "tea")
+    assert (other.query, other.checks) == ("d?", ())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("promt,target\nx,y\n", "mine.csv:1: unknown key 'promt'; did you mean 'prompt'?"),
+        ("target\ny\n", "mine.csv:1: the header names a column prompt"),
+        ("prompt,prompt\nx,y\n", "mine.csv:1: the header names a column prompt, and each column"),
+        ("prompt,target\nx,y\na, b, c\n", "mine.csv:3: 3 cells under 2 columns"),
+        ('prompt\n"x\n', "mine.csv:2: not CSV"),
+        ("prompt,target\n,y\n", "mine.csv:2: row: "),
+        ("prompt\n", "mine.csv: the suite has no rows"),
+    ],
+)
+def test_a_bad_table_names_file_line_and_column(tmp_path: Path, text: str, complaint: str) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(SuiteError) as caught:
+        load(table)
+    assert complaint in str(caught.value)
 
 
 def test_a_bad_row_is_found_behind_the_limit(tmp_path: Path) -> None:

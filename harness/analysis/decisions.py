@@ -24,12 +24,18 @@ _NTH = {2: "half", 3: "a third of", 4: "a quarter of", 5: "a fifth of", 6: "a si
 _NTH |= {7: "a seventh of", 8: "an eighth of", 9: "a ninth of", 10: "a tenth of"}
 
 
+UNJUDGED = "Nothing was judged: no item of this run has a check or a target that could be judged."
+_TO_JUDGE = "give rows a target or checks (datasets/README.md); until then, read the answers"
+
+
 def decide(analysis: Analysis) -> tuple[Decision, ...]:
     """Everything that this run decides, the most asked question first.
 
     Topics: ``recovery`` (does wrapping recover anything), ``wrapper`` (which one to take),
     ``use`` (wrapped base or instruct model), ``level`` (how far to quantize).
     """
+    if not analysis.judged:
+        return (_decision("recovery", "", "cannot tell", UNJUDGED, settle=_TO_JUDGE),)
     return (
         *recovery_decisions(analysis),
         *wrapper_decisions(analysis),

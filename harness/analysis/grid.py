@@ -177,7 +177,7 @@ def _asked(
     """Per item: the most epochs any model arm has, its number of checks, and whether none judges.
 
     A check is supported by an installation, not by an answer: where one answered row of an item
-    has no supported check, the item leaves every arm.
+    has no supported check, the item leaves every arm; an item without checks does so anyway.
     """
     n = len(place)
     epochs, checks, unsupported = np.ones(n), np.ones(n), np.zeros(n, dtype=bool)
@@ -189,7 +189,7 @@ def _asked(
             judged = outcomes(row)
             if judged is not None:
                 checks[at] = max(checks[at], len(judged[0]))
-            elif row.generation.finish_reason != "failed":
+            elif row.generation.finish_reason != "failed" or not row.sample.checks:
                 unsupported[at] = True
         if condition.stage != CONTROL_STAGE:
             epochs = np.maximum(epochs, mine)

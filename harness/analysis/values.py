@@ -240,6 +240,11 @@ class Analysis:
         return next((item for item in self.best if item.level == level), None)
 
     @property
+    def judged(self) -> bool:
+        """Whether any item has a check that could be judged."""
+        return any(item.overall.n for item in self.conditions)
+
+    @property
     def wrappers(self) -> tuple[ConditionSummary, ...]:
         """The base model's wrapped arms at the reference level, best first."""
         if self.raw is None:

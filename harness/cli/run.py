@@ -34,7 +34,10 @@ def run(
     base: str = typer.Option(None, "--base", help="The base model's GGUF file, without a YAML."),
     instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
     suite: str = typer.Option(
-        None, "--suite", help="A shipped suite or a file, in place of the experiment's own."
+        None,
+        "--suite",
+        help="A shipped suite, or a file (JSONL, CSV, or text with a prompt a line), "
+        "in place of the experiment's own.",
     ),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite, evenly by category."),
     strategies: str = typer.Option(

@@ -12,6 +12,8 @@ from harness.reporting.markdown import code, paragraphs
 from harness.sanitize import fence, for_markdown
 
 SHOWN = 3
+ALL_SHOWN = 30
+"""Most items shown where nothing was judged: the answers are all there is to read."""
 _LONGEST = 1200
 
 _WANTED = (
@@ -40,6 +42,26 @@ def side_by_side(analysis: Analysis, scored: Sequence[Scored]) -> str:
         "Each shows another outcome where there is one; within an outcome the first item by hash.",
         *(_item(number, why, rows, arms) for number, (why, rows) in enumerate(picks, start=1)),
     )
+
+
+def every_answer(analysis: Analysis, scored: Sequence[Scored]) -> str:
+    """The items of a run that nobody judged, with every arm's answer at the reference level."""
+    arms = [item.condition for item in analysis.conditions]
+    arms = [arm for arm in arms if arm.level == analysis.level] or arms
+    items: dict[tuple[str, str], dict[Condition, Scored]] = {}
+    for row in scored:
+        if row.condition in arms and row.epoch == 0:
+            items.setdefault((row.sample.suite, row.sample.id), {})[row.condition] = row
+    shown = list(items.values())[:ALL_SHOWN]
+    more = len(items) - len(shown)
+    told = [
+        _item(
+            number, "", [rows[arm] for arm in arms if arm in rows], [a for a in arms if a in rows]
+        )
+        for number, rows in enumerate(shown, start=1)
+    ]
+    left = f"{size(more, 'more item')} in report.html and samples.jsonl." if more > 0 else ""
+    return paragraphs(*told, left)
 
 
 def _answered_by_all(
@@ -83,7 +105,7 @@ def _item(number: int, why: str, rows: Sequence[Scored], arms: Sequence[Conditio
     turns = [f"[{turn.role}] {turn.content}" for turn in sample.messages]
     asked = sample.query if len(turns) == 1 else "\n\n".join(turns)
     return paragraphs(
-        f"### {number}. {code(sample.id)}: {why}",
+        f"### {number}. {code(sample.id)}{why and ': '}{why}",
         fence(_short(asked)),
         *(_answer(row, arm) for row, arm in zip(rows, arms, strict=True)),
     )
@@ -98,7 +120,7 @@ def _answer(row: Scored, arm: Condition) -> str:
         )
         verdict = f"fails {reasons}"
     else:
-        verdict = "passes"
+        verdict = "passes" if row.passed else "was not judged"
     rest = generation.text[len(generation.answer) :]
     stop = next((stop for stop in row.stops if rest.startswith(stop)), "")
     more = len(rest) - len(stop)

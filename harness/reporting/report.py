@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import numbers
-from harness.analysis import Analysis
+from harness.analysis import Analysis, decide
 from harness.records import RunManifest, Scored
-from harness.reporting.answers import side_by_side
+from harness.reporting.answers import every_answer, side_by_side
 from harness.reporting.evidence import (
     every_condition,
     how_answers_end,
@@ -18,6 +18,7 @@ from harness.reporting.evidence import (
 from harness.reporting.findings import (
     by_category,
     contrasts_section,
+    decisions_section,
     leaderboard,
     level_section,
     other_kinds,
@@ -41,7 +42,7 @@ def report_text(
 ) -> str:
     """The whole report as Markdown."""
     name = str(manifest.experiment.get("name", "run"))
-    sections = [
+    judged = [
         ("", the_answer(analysis)),
         (
             "Leaderboard",
@@ -60,6 +61,16 @@ def report_text(
         ("By category", by_category(analysis)),
         ("Continuations and other items", other_kinds(analysis)),
         ("What no model scores", null_floor_section(analysis)),
+    ]
+    sections = [
+        *(
+            judged
+            if analysis.judged
+            else [
+                ("", decisions_section(decide(analysis))),
+                ("Answers side by side", every_answer(analysis, scored)),
+            ]
+        ),
         ("How answers end", how_answers_end(analysis)),
         ("Text health", text_health(analysis)),
         ("Predictability", predictability_section(analysis)),

@@ -76,8 +76,13 @@ def test_help_tells_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
 def terminal(
     arguments: list[str], talk: list[tuple[str, str]], kind: str = "xterm-256color"
 ) -> tuple[int, str]:
-    """Run ``harness ask`` in a pseudo-terminal: wait for each text, then type its reply."""
+    """Run ``harness ask`` in a pseudo-terminal: wait for each text, then type its reply.
+
+    Ctrl-C is typed again when nothing happens: one that comes between the prompt and the moment
+    Python waits for a key is only heeded at the next key.
+    """
     import pty
+    import select
 
     pid, terminal = pty.fork()
     if pid == 0:
@@ -85,8 +90,11 @@ def terminal(
         os.environ.update(TERM=kind, COLUMNS="80", LINES="40")
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])
-    seen, read, waiting = "", 0, list(talk)
+    seen, read, waiting, typed = "", 0, list(talk), ""
     while True:
+        if typed == "\x03" and not select.select([terminal], [], [], 5)[0]:
+            os.write(terminal, typed.encode())
+            continue
         try:
             data = os.read(terminal, 65536)
         except OSError:  # the other end is closed
@@ -96,7 +104,8 @@ def terminal(
         seen += data.decode("utf-8", "replace")
         if waiting and waiting[0][0] in seen[read:]:
             read = len(seen)
-            os.write(terminal, waiting.pop(0)[1].encode())
+            typed = waiting.pop(0)[1]
+            os.write(terminal, typed.encode())
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert waiting == [], seen

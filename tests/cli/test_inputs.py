@@ -124,7 +124,9 @@ def test_a_misspelt_key_a_csv_and_a_pipe_are_named_as_such(
         capsys, "score", "--suite", suite, "--responses", suite
     )
     table = written(tmp_path / "mine.csv", "id,prompt\n")
-    assert "a suite is JSONL" in refused(capsys, "score", "--suite", table, "--responses", suite)
+    assert "the suite has no rows" in refused(
+        capsys, "score", "--suite", table, "--responses", suite
+    )
     answers = written(tmp_path / "a.jsonl", '{"key": "a", "response": "x"}\n' * 2)
     good = written(tmp_path / "good.jsonl", '{"id": "a", "prompt": "?", "target": "x"}\n')
     assert "a.jsonl:2: key: 'a' is already on line 1" in refused(

@@ -1,8 +1,9 @@
-"""Suites: JSONL files of prompts with the checks their answers have to pass.
+"""Suites: files of prompts, with the checks their answers have to pass where they have any.
 
 A suite is named (``starter``: a file in ``datasets/``), given by its path, or published
 (``ifeval``, ``ifbench``: fetched from the hub into its cache, or read from ``{"ifeval": path}``).
 The format of a row is ``datasets/schema.json``.
+A row needs no id (one is made of its text) and no checks: nothing is judged then.
 """
 
 from __future__ import annotations
@@ -10,16 +11,32 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from harness.datasets.files import parse_line, rows, text_lines
 from harness.errors import CheckError, FetchError, SuiteError
-from harness.hashing import file_sha256
-from harness.intake import TEXT_BYTES, load_json, near, read_text, shown, unknown_key
+from harness.hashing import file_sha256, tagged_hash
+from harness.intake import near, shown, unknown_key
 from harness.records import CheckSpec, Message, Sample, plain_arguments
 from harness.resources import find_resource, resource_dir
+
+__all__ = [
+    "HUB",
+    "PIN",
+    "TARGET",
+    "Source",
+    "load_suite",
+    "locate",
+    "parse_line",
+    "parse_row",
+    "published_checks",
+    "suite_name",
+    "suite_sha256",
+    "text_lines",
+]
 
 Source = str | Path | Mapping[str, str | None]
 Validate = Callable[[CheckSpec], None]
@@ -53,7 +70,7 @@ def load_suite(
     _refuse_another_file(source, path)
     samples = []
     seen: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, row in rows(path):
         where = f"{path}:{number}"
         sample = parse_row(row, suite=name, where=where, validate=validate)
         if sample.id in seen:
@@ -176,49 +193,6 @@ def _fetch(name: str) -> Path:
     ) from problem
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    if path.suffix in {".csv", ".tsv", ".xlsx", ".txt", ".json", ".yaml", ".yml"}:
-        raise SuiteError(
-            f"{path}: a suite is JSONL, one JSON object a line (or Parquet), found a "
-            f"{path.suffix} file; datasets/README.md shows a row"
-        )
-    if path.suffix == ".parquet":
-        yield from enumerate(_parquet(path), 1)
-        return
-    for number, line in text_lines(path):
-        yield number, parse_line(line, f"{path}:{number}")
-
-
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a JSONL file that hold something, numbered from 1; SuiteError if unreadable."""
-    lines = read_text(path, SuiteError).split("\n")
-    yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-
-
-def parse_line(line: str, where: str, *, surrogates: bool = False) -> Any:
-    """The JSON value of one line; raises SuiteError naming ``where``.
-
-    Half a surrogate pair is refused unless ``surrogates``: a prompt cannot hold one, while an
-    answer is judged whatever it holds.
-    """
-    return load_json(line, where, SuiteError, surrogates=surrogates)
-
-
-def _parquet(path: Path) -> list[dict[str, Any]]:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise SuiteError(
-            f"{path}: reading Parquet needs pyarrow: pip install 'gguf-pair-harness[ifeval]'"
-        ) from error
-    if path.stat().st_size > TEXT_BYTES:
-        raise SuiteError(f"{path}: {path.stat().st_size} bytes; at most {TEXT_BYTES} are read")
-    try:
-        return cast("list[dict[str, Any]]", parquet.read_table(path).to_pylist())
-    except Exception as error:  # pyarrow's own tree, and what lies under it
-        raise SuiteError(f"{path}: not a Parquet file that can be read: {error}") from error
-
-
 def parse_row(row: Any, *, suite: str, where: str, validate: Validate) -> Sample:
     """A row as a Sample; raises SuiteError that begins with ``where`` and names the field."""
     _check_schema(row, where)
@@ -296,16 +270,15 @@ def _validator() -> Any:
 def _own_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
     target = row.get("target", ())
     targets = (target,) if isinstance(target, str) else tuple(target)
+    messages = _messages(row, where)
     checks = [CheckSpec.written(item) for item in row.get("checks", ())]
     if targets and all(spec.id != TARGET for spec in checks):
         checks.append(CheckSpec(TARGET))
-    if not checks:
-        raise SuiteError(f"{where}: checks: there is none, and no target")
     if not targets and any(spec.id == TARGET and not spec.kwargs for spec in checks):
         raise SuiteError(f"{where}: target: the check target needs a target to look for")
     return Sample(
-        id=row["id"],
-        messages=_messages(row, where),
+        id=row.get("id") or _id_of(messages),
+        messages=messages,
         checks=tuple(checks),
         target=targets,
         kind=cast(Literal["instruction", "continuation", "fim"], row.get("kind", "instruction")),
@@ -315,6 +288,12 @@ def _own_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
         group=row.get("group"),
         suite=suite,
     )
+
+
+def _id_of(messages: Sequence[Message]) -> str:
+    """An id made of the text, for a row without one: the same wherever the row stands."""
+    said = [[message.role, message.content] for message in messages]
+    return f"p-{tagged_hash('item', said)[:10]}"
 
 
 def _messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
