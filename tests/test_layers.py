@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"experiment"},
     {"asking", "gate"},
     {"face"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
 ]
 """Lowest first."""
 
