@@ -18,6 +18,7 @@ from harness.sanitize import for_terminal
 # One module per command group; each registers its commands on ``app`` when imported.
 COMMANDS = (
     "run",
+    "plan",
     "look",
     "view",
     "gate",

@@ -1,0 +1,143 @@
+"""Before a run: what its items can tell, and what it will cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from harness.experiment.walk import Prepared, generate
+from harness.experiment.watch import Watcher
+from harness.records import Generation, Sample
+from harness.stats.power import (
+    default_margin,
+    exact_power,
+    items_for_margin,
+    minimum_detectable_effect,
+)
+from harness.store import Store
+
+DISCORDANCES = (0.05, 0.1, 0.2, 0.3)
+"""Shares of items that one of two arms passes alone: alike wrappers up to raw and instruct."""
+
+GAPS = (0.05, 0.1, 0.2, 0.4)
+"""Gaps between raw and instruct for which the chance of a recovered share is told."""
+
+REVERSED = 0.02
+"""Share of items that raw passes and instruct fails, in those chances."""
+
+PROBED = 16
+"""Requests that a probe answers of each model: one full decode of the default width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a pair of arms needs to differ by, at one discordance, 80 % power and 5 %.
+
+    ``alone`` in one test, ``adjusted`` at Holm's first step over the family; None: never so often.
+    ``needed`` are the items that show two equal arms to be within the margin.
+    """
+
+    discordance: float
+    alone: float | None
+    adjusted: float | None
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A suite's power: ``items`` are independent ones (paraphrases of one item count once).
+
+    ``shares`` pairs a gap between raw and instruct with the chance that it is told from none:
+    without that no recovered share is printed.
+    """
+
+    items: int
+    family: int
+    margin: float
+    resolutions: tuple[Resolution, ...]
+    shares: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What is left to generate of one model; ``seconds`` from a probe, None without one."""
+
+    model: str
+    pending: int
+    prompt_tokens: int
+    most_tokens: int
+    seconds: float | None = None
+    probed: int = 0
+
+
+def power(prepared: Prepared) -> Power:
+    """What the suites at hand can tell, by exact power of the test that reports use (McNemar)."""
+    items = _independent(prepared.plan.samples)
+    experiment = prepared.experiment
+    pair = experiment.recovery_pair()
+    wrappers = len(experiment.arms(pair[0])) if pair else 0
+    family = max(len(experiment.contrasts), wrappers * (wrappers - 1) // 2, 1)
+    given = experiment.margin
+    margin = default_margin(items) if given is None else given / 100
+    return Power(
+        items,
+        family,
+        margin,
+        tuple(
+            Resolution(
+                share,
+                minimum_detectable_effect(items, share),
+                minimum_detectable_effect(items, share, alpha=0.05 / family),
+                items_for_margin(margin, share),
+            )
+            for share in DISCORDANCES
+        ),
+        tuple((gap, exact_power(gap, items, gap + 2 * REVERSED)) for gap in GAPS),
+    )
+
+
+def _independent(samples: Sequence[Sample]) -> int:
+    asked = [sample for sample in samples if sample.kind == "instruction" and sample.checks]
+    return len({(sample.suite, sample.group or sample.id) for sample in asked})
+
+
+def costs(
+    prepared: Prepared, store: Store, *, probe: bool, watcher: Watcher | None = None
+) -> list[Cost]:
+    """Requests and tokens left, model by model; with ``probe`` the seconds they will take.
+
+    A probe answers a few of the run's own requests, spread over its arms; they are stored, so the
+    run does not answer them again.
+    """
+    known = store.find(request.key for request in prepared.plan.all_requests())
+    return [_cost(prepared, store, cell, known, probe, watcher) for cell in prepared.plan.requests]
+
+
+def _cost(
+    prepared: Prepared,
+    store: Store,
+    cell: tuple[str, str],
+    known: dict[str, Generation],
+    probe: bool,
+    watcher: Watcher | None,
+) -> Cost:
+    distinct = {request.key: request for request in prepared.plan.requests[cell]}
+    pending = [request for key, request in distinct.items() if key not in known]
+    tokens = sum(len(request.prompt.token_ids) for request in pending)
+    most = sum(request.sampling.max_tokens for request in pending)
+    cost = Cost("/".join(cell), len(pending), tokens, most)
+    if not probe or not pending:
+        return cost
+    chosen = list(islice(pending, 0, None, max(1, len(pending) // PROBED)))[:PROBED]
+    plan = prepared.plan
+    alone = replace(
+        plan,
+        stage_models=tuple(item for item in plan.stage_models if item.cell == cell),
+        requests={cell: tuple(chosen)},
+    )
+    begin = time.perf_counter()
+    generate(replace(prepared, plan=alone), store, True, watcher=watcher or Watcher())
+    seconds = (time.perf_counter() - begin) * len(pending) / len(chosen)
+    return replace(cost, seconds=seconds, probed=len(chosen))
