@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -267,26 +267,26 @@ def nth_paragraph_first_word(
 )
 def number_placeholders(context: Context, *, num_placeholders: Count) -> Outcome:
     """At least so many ``[placeholders]``, each on one line."""
-    found = sum(_bracket_pairs(line) for line in context.derived.lines)
+    found = list(_bracket_pairs(context.derived.lines))
     return Outcome(
-        found >= num_placeholders,
-        f"{found} placeholders, wanted at least {num_placeholders}",
-        spans(_BRACKETS.finditer(context.text)),
+        len(found) >= num_placeholders,
+        f"{len(found)} placeholders, wanted at least {num_placeholders}",
+        tuple(found[:MOST]),
     )
 
 
-_BRACKETS = re.compile(r"\[[^\]\n]*\]")
-
-
-def _bracket_pairs(line: str) -> int:
-    """How many ``[`` are closed on the line, each by the next ``]`` behind the last pair."""
-    pairs = position = 0
-    while (opening := line.find("[", position)) >= 0:
-        closing = line.find("]", opening)
-        if closing < 0:
-            break
-        pairs, position = pairs + 1, closing + 1
-    return pairs
+def _bracket_pairs(lines: Sequence[str]) -> Iterator[Span]:
+    """Where a ``[`` is closed on its line, each by the next ``]`` behind the last pair."""
+    start = 0
+    for line in lines:
+        position = 0
+        while (opening := line.find("[", position)) >= 0:
+            closing = line.find("]", opening)
+            if closing < 0:
+                break
+            position = closing + 1
+            yield start + opening, start + position
+        start += len(line) + 1
 
 
 _POSTSCRIPT = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
