@@ -90,9 +90,9 @@ def terminal(
         os.environ.update(TERM=kind, COLUMNS="80", LINES="40")
         os.chdir(ROOT)
         os.execv(sys.executable, [sys.executable, "-m", "harness", "ask", *arguments])
-    seen, read, waiting, typed = "", 0, list(talk), ""
+    seen, read, waiting, waited, typed = "", 0, list(talk), "", ""
     while True:
-        if typed == "\x03" and not select.select([terminal], [], [], 5)[0]:
+        if (waited, typed) == ("Ask again", "\x03") and not select.select([terminal], [], [], 5)[0]:
             os.write(terminal, typed.encode())
             continue
         try:
@@ -104,7 +104,7 @@ def terminal(
         seen += data.decode("utf-8", "replace")
         if waiting and waiting[0][0] in seen[read:]:
             read = len(seen)
-            typed = waiting.pop(0)[1]
+            waited, typed = waiting.pop(0)
             os.write(terminal, typed.encode())
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
