@@ -21,7 +21,6 @@ from harness.protocols import Backend
 from harness.records import (
     Arm,
     Condition,
-    EngineSettings,
     Generation,
     Message,
     RenderedPrompt,
@@ -57,7 +56,6 @@ class _Seat:
     """A loaded stage and the arms that are asked on it."""
 
     model: StageModel
-    settings: EngineSettings
     backend: Backend
     arms: tuple[Arm, ...]
 
@@ -140,9 +138,8 @@ class Asking:
         found = resolve_models(_only(self.experiment, arms), finding, self._backends)
         settings, _ = fitted_settings(self.experiment, found, self._backends, {})
         for item in found:
-            kind, wanted = self._backends.of(item), settings[item.cell]
-            backend = self._open.enter_context(kind.open(item.model, wanted))
-            yield _Seat(item, wanted, backend, arms[item.stage])
+            opening = self._backends.of(item).open(item.model, settings[item.cell])
+            yield _Seat(item, self._open.enter_context(opening), arms[item.stage])
 
     def _requests(self, seat: _Seat, sample: Sample, system: str | None) -> Iterator[Request]:
         sampling = self.experiment.sampling.record()

@@ -27,7 +27,6 @@ MARKER = (
     "what the fixture harness_gate compares, and by which rule (margin in points)"
 )
 ACCEPTED = ("experiment", "baseline", "strategy", "margin", "must_pass", "inconclusive")
-FLIPS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class GateOfTest:
                 pytest.fail("\n".join(self._told(arm)), pytrace=False)
 
     def _told(self, arm: ArmVerdict) -> Iterator[str]:
+        from harness.gate.outputs import FLIPS_SHOWN
         from harness.sanitize import for_terminal
 
         yield for_terminal(f"{arm.verdict}: {arm.name}: {arm.sentence}")
@@ -58,8 +58,8 @@ class GateOfTest:
             yield for_terminal(f"    is:  {flip.answer_after!r}")
             if flip.reason:
                 yield for_terminal(f"    because: {flip.reason}")
-        if more := len(arm.flips) - FLIPS_SHOWN:
-            yield f"  and {more} more items" if more > 0 else ""
+        if len(arm.flips) > FLIPS_SHOWN:
+            yield f"  and {len(arm.flips) - FLIPS_SHOWN} more items"
         if diff := self.gated.diffs.get(arm.template):
             yield from map(for_terminal, diff.text.splitlines())
 

@@ -7,7 +7,7 @@ out as :class:`Estimate` and :class:`Comparison`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -363,6 +363,12 @@ class CheckResult:
     spans: tuple[Span, ...] = ()
 
 
+def all_pass(results: Iterable[CheckResult]) -> bool | None:
+    """Whether every supported check passes, None where none is supported."""
+    verdicts = [result.strict for result in results if result.strict is not None]
+    return all(verdicts) if verdicts else None
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """Whether an answer passes every check in its other readings; None: not judged in it.
@@ -410,8 +416,7 @@ class Scored:
         """Whether every supported check passes; None for a missing or unjudged answer."""
         if self.generation.finish_reason == "failed":
             return None
-        verdicts = [result.strict for result in self.results if result.strict is not None]
-        return all(verdicts) if verdicts else None
+        return all_pass(self.results)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
         by_condition[row.condition].append(row)
     asked, checks, unsupported = _asked(by_condition, place)
     once = np.ones(len(samples))
-    units = tuple(_unit(sample) for sample in samples)
+    units = tuple(unit_of(sample) for sample in samples)
     numbers = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
     kinds = {sample.kind for sample in samples}
     # A prompt to be continued is not an instruction, and raw is the right way to ask it: counting
@@ -200,7 +200,8 @@ def _name(sample: Sample) -> tuple[str, str]:
     return (sample.suite, sample.id)
 
 
-def _unit(sample: Sample) -> str:
+def unit_of(sample: Sample) -> str:
+    """What an item is one of: paraphrases of one item are one unit."""
     return f"{sample.suite}\n{sample.group or sample.id}"
 
 

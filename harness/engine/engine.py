@@ -79,6 +79,8 @@ class Engine:
     ``worker`` is the child's command line.
     """
 
+    abilities = ABILITIES
+
     def __init__(
         self,
         model: Path,
@@ -110,11 +112,6 @@ class Engine:
         self._loaded: Mapping[str, Any] = {}
         self._start()
         self.tokenizer = ChildTokenizer(self._ask, self._loaded, lambda: None)
-
-    @property
-    def abilities(self) -> frozenset[Ability]:
-        """All there are."""
-        return ABILITIES
 
     @property
     def pid(self) -> int:

@@ -13,7 +13,7 @@ from harness import native
 from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.pipe import keep_spares
 from harness.errors import EngineCrashed, EngineError
-from harness.protocols import Ability, OnToken
+from harness.protocols import OnToken
 from harness.records import EngineSettings, Generation, Request
 
 
@@ -24,6 +24,8 @@ class Fleet:
     when it has finished its last. In exact mode devices of one kind give the same answers, so it
     does not matter which device answered what. Raises EngineError for a device that is not there.
     """
+
+    abilities = ABILITIES
 
     def __init__(
         self, model: Path, model_sha256: str, settings: EngineSettings, devices: Sequence[str]
@@ -40,11 +42,6 @@ class Fleet:
         first = self._engines[0]
         self.identity, self.notes, self.tokenizer = first.identity, first.notes, first.tokenizer
         self.logprobs, self.logit_rows = first.logprobs, first.logit_rows
-
-    @property
-    def abilities(self) -> frozenset[Ability]:
-        """All there are."""
-        return ABILITIES
 
     @property
     def tally(self) -> dict[str, float]:

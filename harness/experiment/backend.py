@@ -42,7 +42,10 @@ PLANNING_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True)
 class StageModel:
-    """A stage of the ladder at one level: the model, its adapter, its template, its backend."""
+    """A stage of the ladder at one level: the model, its adapter, its template, its backend.
+
+    ``notes`` are what a reader must know of the model there (its level is made up of other types).
+    """
 
     stage: str
     level: str
@@ -50,6 +53,7 @@ class StageModel:
     adapter: Adapter | None
     chat_template: str | None
     backend: str = LLAMA_CPP
+    notes: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:

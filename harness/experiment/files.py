@@ -38,13 +38,14 @@ def find_files(
         cells = [(level, inspected[files[name, level]]) for n, level in files if n == name]
         adapter = _adapter(stage, cells, base_dir)
         template = _chat_template(stage, base_dir)
+        own: list[StageModel] = []
         for level, model in cells:
             chosen = template or model.chat_template
             source = files.get((name, _source(experiment)))
             if _stands_in(experiment, level, files[name, level], source):
                 model = replace(model, sha256=NOT_MADE)
-            found.append(StageModel(name, level, model, adapter, chosen))
-    level_notes(experiment, found)
+            own.append(StageModel(name, level, model, adapter, chosen))
+        found += _noted(stage.model, own)
     return tuple(found)
 
 
@@ -62,40 +63,32 @@ def _stands_in(experiment: Experiment, level: str, path: Path, source: Path | No
     return bool(_source(experiment)) and level != _source(experiment) and path == source
 
 
-def level_notes(experiment: Experiment, stage_models: Sequence[StageModel]) -> list[str]:
-    """What a reader must know of the levels' files.
+def _noted(spec: str, items: Sequence[StageModel]) -> list[StageModel]:
+    """A stage's models, each with what a reader must know of its level.
 
     Raises ModelInvalid for a file that is not of the level it stands for.
     """
-    notes: list[str] = []
-    by_stage: dict[str, list[StageModel]] = {}
-    for item in stage_models:
-        by_stage.setdefault(item.stage, []).append(item)
-    for stage, items in by_stage.items():
-        alike: dict[tuple[object, ...], list[str]] = {}
-        for item in items:
-            if item.model.path is None:
-                continue
-            if item.model.sha256 == NOT_MADE:
-                notes.append(
-                    f"{stage}/{item.level} is not made yet: its stored answers are not counted"
-                )
-                continue
-            spec = experiment.stages[stage].model
+    noted: list[StageModel] = []
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for item in items:
+        model = item.model
+        if model.sha256 == NOT_MADE:
+            told = f"{item.stage}/{item.level} is not made yet: its stored answers are not counted"
+        else:
             asked = item.level if item.level != AS_IS else models.asked_level(spec)
-            shared = sum(other.model.path == item.model.path for other in items) > 1
-            if asked:
-                where = f"{stage}/{item.level}: {item.model.path.name}"
-                notes.append(models.require_level(item.model, asked, where=where, fixed=shared))
-            same = (item.model.size, *sorted(item.model.tensor_types.items()))
-            alike.setdefault(same, []).append(item.level)
-        notes += [
-            f"{stage}: {' and '.join(names)} hold the same tensor types in this model: one file "
-            "under several names"
-            for names in alike.values()
-            if len(names) > 1
-        ]
-    return [note for note in notes if note]
+            shared = sum(other.model.path == model.path for other in items) > 1
+            where = f"{item.stage}/{item.level}: {model.path.name}"
+            told = models.require_level(model, asked, where=where, fixed=shared) if asked else ""
+            types = (model.size, *sorted(model.tensor_types.items()))
+            alike.setdefault(types, []).append(item.level)
+        noted.append(replace(item, notes=(told,) if told else ()))
+    same = tuple(
+        f"{items[0].stage}: {' and '.join(names)} hold the same tensor types in this model: one "
+        "file under several names"
+        for names in alike.values()
+        if len(names) > 1
+    )
+    return [*noted[:-1], replace(noted[-1], notes=noted[-1].notes + same)] if noted else []
 
 
 def _adapter(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
-from harness.experiment.walk import Prepared, generate
+from harness.analysis.grid import unit_of
+from harness.experiment.walk import Prepared, generate, pending_of
 from harness.experiment.watch import Watcher
 from harness.records import Generation, Sample
 from harness.stats.power import (
@@ -100,7 +100,7 @@ def power(prepared: Prepared) -> Power:
 
 def _independent(samples: Sequence[Sample]) -> int:
     asked = [sample for sample in samples if sample.kind == "instruction" and sample.checks]
-    return len({(sample.suite, sample.group or sample.id) for sample in asked})
+    return len({unit_of(sample) for sample in asked})
 
 
 def costs(
@@ -123,14 +123,13 @@ def _cost(
     probe: bool,
     watcher: Watcher | None,
 ) -> Cost:
-    distinct = {request.key: request for request in prepared.plan.requests[cell]}
-    pending = [request for key, request in distinct.items() if key not in known]
+    pending = pending_of(prepared.plan.requests[cell], known)
     tokens = sum(len(request.prompt.token_ids) for request in pending)
     most = sum(request.sampling.max_tokens for request in pending)
     cost = Cost("/".join(cell), len(pending), tokens, most)
     if not probe or not pending:
         return cost
-    chosen = list(islice(pending, 0, None, max(1, len(pending) // PROBED)))[:PROBED]
+    chosen = pending[:: max(1, len(pending) // PROBED)][:PROBED]
     plan = prepared.plan
     alone = replace(
         plan,

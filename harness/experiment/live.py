@@ -14,7 +14,7 @@ from harness import checks
 from harness.atomic import write_text
 from harness.errors import OutputError
 from harness.experiment.watch import Watcher
-from harness.records import Generation, Request, Sample
+from harness.records import Generation, Request, Sample, all_pass
 from harness.reporting.runs import LIVE
 
 _EVERY = 1.0
@@ -117,8 +117,7 @@ class _Live(Watcher):
         self._verdicts += 1
         if self._verdicts > _WARM:
             self._judging += time.monotonic() - begun
-        strict = [result.strict for result in results if result.strict is not None]
-        return all(strict) if strict else None
+        return all_pass(results)
 
     def _tell(self, *, now: bool = False) -> None:
         moment = time.monotonic()

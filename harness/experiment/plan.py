@@ -20,7 +20,6 @@ from harness.records import (
     Condition,
     EngineIdentity,
     EngineSettings,
-    ModelFile,
     RenderedPrompt,
     Request,
     Sample,
@@ -142,7 +141,7 @@ class _Prompts:
     def of(self, item: StageModel, arm: Arm, samples: Sequence[Sample]) -> Rendered:
         """The arm's prompt by sample id, and the reason for each item it cannot express."""
         frozen = replace(arm, label=arm.strategy, variables=_Hashable(arm.variables))
-        key = (self._vocabulary(item), item.chat_template or "", frozen)
+        key = (_vocabulary(item), item.chat_template or "", frozen)
         if key not in self._done:
             self._done[key] = self._render(item, arm, samples)
         return self._done[key]
@@ -165,25 +164,24 @@ class _Prompts:
         )
 
     def _tokenizer(self, item: StageModel) -> Tokenizer | None:
-        name = self._vocabulary(item)
+        name = _vocabulary(item)
         if name not in self._tokenizers:
             opening = self._backends.of(item).tokenizer(item.model)
             self._tokenizers[name] = self._open.enter_context(opening) if opening else None
         return self._tokenizers[name]
 
-    @staticmethod
-    def _vocabulary(item: StageModel) -> str:
-        return f"{item.backend}/{_vocabulary(item.model)}"
 
-
-def _vocabulary(model: ModelFile) -> str:
-    """What prompts' token ids depend on: the tokens and the header's tokenizer settings.
+def _vocabulary(item: StageModel) -> str:
+    """What prompts' token ids depend on: backend, tokens, the header's tokenizer settings.
 
     And what tells a generator from other models: a file of another kind is opened too, which
     refuses it before anything is generated.
     """
+    model = item.model
     settings = {k: str(v) for k, v in model.metadata.items() if _TELLING.search(k)}
-    return tagged_hash("vocabulary", [model.tokenizer_digest, dict(model.special), settings])
+    return tagged_hash(
+        "vocabulary", [item.backend, model.tokenizer_digest, dict(model.special), settings]
+    )
 
 
 _TELLING = re.compile(r"^tokenizer\.|^general\.architecture$|\.(pooling_type|attention\.causal)$")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import checks
 from harness.checks import CodeSettings
-from harness.config import LLAMA_CPP, Experiment
+from harness.config import Experiment
 from harness.errors import ContextOverflow, EngineError
 from harness.experiment.backend import (
     Backends,
@@ -21,7 +21,6 @@ from harness.experiment.backend import (
     fitted_settings,
     opened,
 )
-from harness.experiment.files import level_notes
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
@@ -156,14 +155,14 @@ def prepare(
     watcher.say("tokenizing the prompts")
     planned = plan(experiment, stage_models, samples, settings, backends)
     notes, warnings = pair_notes(experiment, stage_models)
-    files = [item for item in stage_models if item.backend == LLAMA_CPP]
+    told = [note for item in stage_models for note in item.notes]
     if experiment.warning:
         warnings = [experiment.warning, *warnings]
     return Prepared(
         experiment,
         planned,
         backends,
-        (*level_notes(experiment, files), *notes, *fit_notes),
+        (*told, *notes, *fit_notes),
         tuple(warnings),
         suites,
     )
@@ -203,11 +202,11 @@ def generate(
     open_cells = [
         number
         for number, item in enumerate(planned.stage_models, start=1)
-        if _pending(planned.requests[item.stage, item.level], generations)
+        if pending_of(planned.requests[item.stage, item.level], generations)
     ]
     try:
         for number, item in enumerate(planned.stage_models, start=1):
-            pending = _pending(planned.requests[item.stage, item.level], generations)
+            pending = pending_of(planned.requests[item.stage, item.level], generations)
             name = f"{item.stage}/{item.level}"
             watcher.model(name, number, len(planned.stage_models), len(pending))
             about = _engine_name(prepared, item)
@@ -259,7 +258,7 @@ def require_room(prepared: Prepared) -> None:
                 )
 
 
-def _pending(requests: Sequence[Request], known: Mapping[str, Generation]) -> list[Request]:
+def pending_of(requests: Sequence[Request], known: Mapping[str, Generation]) -> list[Request]:
     """Requests without an answer, each key once (two arms may put the very same tokens)."""
     distinct = {request.key: request for request in requests}
     return [request for key, request in distinct.items() if key not in known]

@@ -25,7 +25,7 @@ from harness.gate.baseline import (
 )
 from harness.gate.judge import ArmVerdict, Verdicts, compared, judge
 from harness.hashing import tagged_hash
-from harness.records import Condition, RenderedPrompt, Request, Sample, Scored
+from harness.records import Condition, RenderedPrompt, Request, Sample, Scored, all_pass
 from harness.store import Store
 from harness.strategies import Template, load_templates
 
@@ -404,8 +404,8 @@ def _item(name: str, rows: Sequence[Scored], digest: str) -> Item:
 
 
 def _passes(row: Scored) -> float | None:
-    verdicts = [result.strict for result in row.results if result.strict is not None]
-    return float(all(verdicts)) if verdicts else None
+    passed = all_pass(row.results)
+    return None if passed is None else float(passed)
 
 
 def _faults(rows: Sequence[Scored]) -> list[str]:

@@ -14,6 +14,7 @@ from harness.checks.text.language import known_languages
 from harness.checks.text.patterns import pattern as compile_pattern
 from harness.checks.text.spans import occurrences, spans
 from harness.errors import CheckError
+from harness.records import Span
 
 Filled = Annotated[str, Field(min_length=1)]
 Texts = Filled | Annotated[list[Filled], Field(min_length=1)]
@@ -83,6 +84,18 @@ def equals(
     return Outcome(value, f"{_shown(found)} is {'' if value else 'not '}{_shown(wanted[0])}")
 
 
+def _places(
+    context: Context, texts: list[str], ignore_case: bool, collapse: bool, whole: bool
+) -> tuple[Span, ...]:
+    return occurrences(
+        context.text,
+        texts,
+        ignore_case=ignore_case,
+        collapse_whitespace=collapse,
+        whole_words=whole,
+    )
+
+
 def _missing(
     context: Context, texts: str | list[str], ignore_case: bool, collapse: bool, whole: bool
 ) -> list[str]:
@@ -124,13 +137,7 @@ def contains(
     """The answer contains the text; with several: all of them, or any."""
     absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
     enough = len(absent) < len(_listed(text)) if mode == "any" else not absent
-    places = occurrences(
-        context.text,
-        _listed(text),
-        ignore_case=ignore_case,
-        collapse_whitespace=collapse_whitespace,
-        whole_words=whole_words,
-    )
+    places = _places(context, _listed(text), ignore_case, collapse_whitespace, whole_words)
     if enough:
         return Outcome(True, "contains what it should", places)
     return Outcome(False, f"does not contain {', '.join(map(_shown, absent))}", places)
@@ -153,13 +160,7 @@ def not_contains(
     absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
     present = [item for item in _listed(text) if item not in absent]
     if present:
-        places = occurrences(
-            context.text,
-            present,
-            ignore_case=ignore_case,
-            collapse_whitespace=collapse_whitespace,
-            whole_words=whole_words,
-        )
+        places = _places(context, present, ignore_case, collapse_whitespace, whole_words)
         return Outcome(False, f"contains {', '.join(map(_shown, present))}", places)
     return Outcome(True, "contains none of them")
 

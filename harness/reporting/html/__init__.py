@@ -16,7 +16,6 @@ from typing import Any
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary, decide
 from harness.records import Condition, RunManifest, Scored
-from harness.records import Span as Span
 from harness.reporting.html.explorer import packed_answers
 from harness.reporting.html.parts import part, policy, template
 from harness.reporting.scrub import scrub, scrub_text
