@@ -26,7 +26,7 @@ from pydantic import (
 
 from harness.errors import ConfigError
 from harness.intake import load_yaml, near, plainly, read_text, shown
-from harness.records import Arm, Condition, EngineSettings, Sampling
+from harness.records import ABLATED, OPENING_REMOVED, Arm, Condition, EngineSettings, Sampling
 from harness.resources import find_resource, resource_dir
 
 LLAMA_CPP = "llama.cpp"
@@ -113,7 +113,10 @@ class MadeLevels(_Model):
 
 
 class StrategyEntry(_Model):
-    """A strategy with what composes with any of them."""
+    """A strategy with what composes with any of them.
+
+    ``ablated`` asks every item without its instruction: the name ends in `` (ablated)`` then.
+    """
 
     id: str
     label: str | None = Field(default=None, alias="as")
@@ -121,16 +124,19 @@ class StrategyEntry(_Model):
     persona: str | None = None
     prefill: str | None = None
     variables: Mapping[str, str] = Field(default_factory=dict, alias="vars")
+    ablated: bool = False
 
     @field_validator("id", "label")
     @classmethod
     def _named(cls, value: str | None) -> str | None:
+        if value is not None and value.endswith((ABLATED, OPENING_REMOVED)):
+            raise ValueError(f"a name that ends in {shown(value[value.rindex(' (') :])} is taken")
         return None if value is None else _nameable(value, "a strategy's name")
 
     @property
     def name(self) -> str:
         """What the arm is called in reports."""
-        return self.label or self.id
+        return (self.label or self.id) + ABLATED * self.ablated
 
     def arm(self) -> Arm:
         """The entry as the record strategies are rendered with."""
@@ -141,6 +147,7 @@ class StrategyEntry(_Model):
             persona=self.persona,
             prefill=self.prefill,
             variables=dict(self.variables),
+            ablated=self.ablated,
         )
 
 
@@ -149,7 +156,15 @@ def _stage(value: Any) -> Any:
 
 
 def _entry(value: Any) -> Any:
-    return {"id": value} if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    name = value.removesuffix(ABLATED)
+    return {"id": name, "ablated": True} if name != value else {"id": name}
+
+
+def strategy_entry(name: str) -> StrategyEntry:
+    """A strategy by its name alone, ``qa`` or ``qa (ablated)``; raises pydantic's error."""
+    return StrategyEntry.model_validate(_entry(name))
 
 
 StageEntry = Annotated[Stage, BeforeValidator(_stage)]

@@ -23,6 +23,12 @@ Span = tuple[int, int]
 CONTROL_STAGE = "control"
 """Stage name of the responders that ask no model (empty, yes, paragraph, echo, loop)."""
 
+ABLATED = " (ablated)"
+"""Ends the name of an arm that asks each item without its instruction."""
+
+OPENING_REMOVED = " (opening removed)"
+"""Ends the name of another arm's answers judged without the opening that was given to them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -81,7 +87,8 @@ class Sample:
     ``messages`` ends with the user turn to answer (earlier turns and a system message may stand
     before it). A ``continuation`` item is a text to go on with, not a question. A suite row's
     ``target`` (accepted answers) is here already as a check with id ``target``. ``needs`` names
-    what an arm must offer (``system``, ``multi_turn``); ``group`` joins paraphrases of one item.
+    what an arm must offer (``system``, ``multi_turn``); ``group`` joins paraphrases of one item;
+    ``ablated`` is the last user turn without its instruction (None: nobody marked it).
     """
 
     id: str
@@ -94,6 +101,7 @@ class Sample:
     needs: tuple[str, ...] = ()
     group: str | None = None
     suite: str = ""
+    ablated: str | None = None
 
     @property
     def query(self) -> str:
@@ -224,6 +232,16 @@ class Condition:
     level: str
     strategy: str
 
+    @property
+    def is_ablated(self) -> bool:
+        """Whether the arm asks without the instruction: a control, never a wrapper."""
+        return self.strategy.endswith(ABLATED)
+
+    @property
+    def is_strategy(self) -> bool:
+        """Whether it is a way to ask the items as they are: no ablation, no re-judged view."""
+        return not self.strategy.endswith((ABLATED, OPENING_REMOVED))
+
     def __str__(self) -> str:
         return f"{self.stage}/{self.level}/{self.strategy}"
 
@@ -234,7 +252,8 @@ class Arm:
 
     ``strategy`` is the template's id, ``label`` the name in reports (the id unless given).
     ``system`` replaces the template's system part, ``persona`` is put in front of it, ``prefill``
-    opens the answer; ``variables`` fill what the template says it needs.
+    opens the answer; ``variables`` fill what the template says it needs. ``ablated`` asks each
+    item's ablated text in place of its last turn, and is judged by the item's checks all the same.
     """
 
     strategy: str
@@ -243,6 +262,7 @@ class Arm:
     persona: str | None = None
     prefill: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    ablated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

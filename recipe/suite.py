@@ -74,6 +74,7 @@ def row(task: Task, number: int) -> dict[str, object]:
         "id": f"tiny-{number:04d}",
         "category": task.category,
         "prompt": task.prompt,
+        "ablated": task.ablated,
         "checks": [{"id": check, "kwargs": kwargs} for check, kwargs in task.checks],
         "target": target,
         "tags": [f.entity.kind for f in task.facts[:1]],

@@ -27,6 +27,8 @@ class Task:
     answer: str
     checks: tuple[Check, ...]
     targets: tuple[str, ...]
+    ablated: str
+    """The prompt without its constraints: what would be asked if nobody wanted a form."""
 
     def instances(self) -> set[tuple[str, str, str]]:
         """(check, arguments as JSON, subject): what must not recur between tuning and suite."""
@@ -88,9 +90,9 @@ class Maker:
     keywords: tuple[str, ...] = tuple(KEYWORDS)
     phrases: tuple[str, ...] = PHRASES
 
-    def ask(self, fact: Fact, *constraints: str) -> str:
+    def ask(self, asked: str, *constraints: str) -> str:
         """The question with its constraints after it (mostly) or before it."""
-        parts = [question(self.rng, fact), *constraints]
+        parts = [asked, *constraints]
         ends_open = constraints and constraints[0].endswith(tuple(self.phrases))
         if constraints and not ends_open and self.rng.random() < 0.2:
             parts = [constraints[0], parts[0], *constraints[1:]]
@@ -105,7 +107,9 @@ class Maker:
         return f"{fact.value} is the {fact.attribute.noun}."
 
     def _task(self, category: str, fact: Fact, texts: list[str], answer: str, *checks: Check):
-        return Task(category, (fact,), self.ask(fact, *texts), answer, checks, (fact.value,))
+        asked = question(self.rng, fact)
+        prompt = self.ask(asked, *texts)
+        return Task(category, (fact,), prompt, answer, checks, (fact.value,), asked)
 
     def fact(self, fact: Fact) -> Task:
         return self._task("fact", fact, [], fact.canonical())
@@ -154,7 +158,7 @@ class Maker:
             "list", facts, prompt, "\n".join(f"* {f.canonical()}" for f in facts),
             (("detectable_format:number_bullet_lists", {"num_bullets": len(facts)}),
              ("keywords:existence", {"keywords": values})),
-            tuple(values),
+            tuple(values), f"Name the {joined} of {fact.entity.name}.",
         )  # fmt: skip
 
     def combination(self, fact: Fact) -> Task:

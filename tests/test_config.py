@@ -153,7 +153,7 @@ def test_the_documented_experiment_is_one(tmp_path: Path) -> None:
     assert pair.pair == "smollm2-135m"
     own = parse_experiment({k: v for k, v in shown.items() if k != "pair"}, "the page")
     templates = load_templates()
-    item = Sample("x", (Message("user", "Name a tea."),), ())
+    item = Sample("x", (Message("user", "Name a tea."),), (), ablated="Name a tea.")
     for arm in own.arms("base"):
         assert "Name a tea." in preview(item, arm, templates[arm.strategy])
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import jsonschema
 import pytest
 
 from harness import checks
-from harness.datasets import load_suite, locate, suite_name, suite_sha256
+from harness.datasets import load_suite, locate, parse_row, suite_name, suite_sha256
 from harness.errors import FetchError, SuiteError
 from harness.hashing import file_sha256
 from harness.records import CheckSpec, Message
@@ -80,6 +81,16 @@ def test_a_published_row_loses_its_nulls_and_floats(tmp_path: Path) -> None:
         CheckSpec("punctuation:no_comma", {}),
         CheckSpec("length_constraints:number_words", {"num_words": 3, "relation": "at least"}),
     )
+
+
+def test_a_published_row_is_ablated_by_the_sentences_that_hold_its_instructions() -> None:
+    row = {**IFEVAL, "prompt": "Describe a walk by the sea. Use no commas.\nAt least 3 words."}
+    parse = partial(parse_row, suite="ifeval", where="here", validate=lambda spec: None)
+    assert parse(row).ablated == "Describe a walk by the sea."
+    # An instruction that no sentence holds alone cannot be taken out.
+    whole = {**row, "prompt": "Describe a walk by the sea in at least 3 words without commas."}
+    assert parse(whole).ablated is None
+    assert parse({**row, "prompt": "Describe a walk by the sea. Use no commas."}).ablated is None
 
 
 def test_ifbench_is_read_from_parquet_as_the_hub_has_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from harness.analysis.ablation import ablations, category_shares
 from harness.analysis.decisions import decide
 from harness.analysis.grid import Grid, build_grid
 from harness.analysis.pairs import (
@@ -19,10 +20,13 @@ from harness.analysis.pairs import (
     shares_and_best,
     strategy_pairs,
 )
+from harness.analysis.sensitivity import sensitivities
 from harness.analysis.summaries import null_floor, predictabilities, summarise
 from harness.analysis.values import (
+    Ablation,
     Analysis,
     BestWrapper,
+    CategoryShare,
     ConditionSummary,
     LevelVerdict,
     Metrics,
@@ -31,13 +35,16 @@ from harness.analysis.values import (
     Power,
     Predictability,
     RecoveredShare,
+    Sensitivity,
 )
 from harness.records import Condition, Scored
 from harness.stats.power import default_margin
 
 __all__ = [
+    "Ablation",
     "Analysis",
     "BestWrapper",
+    "CategoryShare",
     "ConditionSummary",
     "LevelVerdict",
     "Metrics",
@@ -46,6 +53,7 @@ __all__ = [
     "Power",
     "Predictability",
     "RecoveredShare",
+    "Sensitivity",
     "analyse",
     "decide",
 ]
@@ -123,6 +131,9 @@ def analyse(
         predictability=predictabilities(grid),
         unranked=ranking_refused(grid, recovery[0], reference) if recovery else "",
         notes=tuple(_notes(grid, recovery, reference_level, reference)),
+        ablations=tuple(ablations(grid, raw, instruct, seed)),
+        category_shares=tuple(category_shares(grid, raw, winner, instruct, seed)),
+        sensitivities=tuple(sensitivities(grid, raw, winner, instruct, seed)),
     )
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import numbers
-from harness.analysis.values import Analysis, BestWrapper, ConditionSummary, LevelVerdict
+from harness.analysis.values import (
+    Ablation,
+    Analysis,
+    BestWrapper,
+    ConditionSummary,
+    LevelVerdict,
+)
 from harness.records import Comparison, Condition, Decision, Estimate, Verdict
 from harness.stats.power import items_for_margin, items_to_detect
 
@@ -18,6 +24,7 @@ _WORTH_SAVING = 0.9
 """A wrapper is called cheaper when it costs less than this share of the other's prompt tokens."""
 _UNENDED = 0.1
 """A cheaper wrapper may leave at most this many more of its answers without an end."""
+_HALF = 0.5
 _SMALLEST = 0.01
 """Nobody is sent to collect items for a difference smaller than this."""
 _NTH = {2: "half", 3: "a third of", 4: "a quarter of", 5: "a fifth of", 6: "a sixth of"}
@@ -32,7 +39,8 @@ def decide(analysis: Analysis) -> tuple[Decision, ...]:
     """Everything that this run decides, the most asked question first.
 
     Topics: ``recovery`` (does wrapping recover anything), ``wrapper`` (which one to take),
-    ``use`` (wrapped base or instruct model), ``level`` (how far to quantize).
+    ``use`` (wrapped base or instruct model), ``level`` (how far to quantize), ``unasked`` (does
+    what an arm passes need the instruction at all).
     """
     if not analysis.judged:
         return (_decision("recovery", "", "cannot tell", UNJUDGED, settle=_TO_JUDGE),)
@@ -41,6 +49,7 @@ def decide(analysis: Analysis) -> tuple[Decision, ...]:
         *wrapper_decisions(analysis),
         *use_decisions(analysis),
         *level_decisions(analysis),
+        *unasked_decisions(analysis),
     )
 
 
@@ -256,6 +265,45 @@ def _level_decision(analysis: Analysis, arm: Condition, found: Sequence[LevelVer
         f"{name}: keep {arm.level}; no smaller level is shown to be within {margin} of it{but}."
     )
     return _decision("level", name, verdict, sentence, evidence, settle)
+
+
+def unasked_decisions(analysis: Analysis) -> tuple[Decision, ...]:
+    """Does an arm pass because it was asked to? One decision per arm with an ablated control,
+    at the reference level.
+
+    For a wrapper of the base the question is about what it gains over raw, else about all that it
+    passes; more than half by the whole interval is "shown".
+    """
+    found = [item for item in analysis.ablations if item.condition.level == analysis.level]
+    return tuple(_unasked_decision(item) for item in found)
+
+
+def _unasked_decision(item: Ablation) -> Decision:
+    name = f"{item.condition.stage} {item.condition.strategy}"
+    gains = item.gained is not None and item.gained.value is not None
+    share = item.gained if gains and item.gained else item.unasked
+    what = "what it gains over the raw prompt" if gains else "what it passes"
+    evidence = [
+        f"asked − unasked: {numbers.points(item.effect)}",
+        f"of all that it passes, {numbers.rate(item.unasked)} passes unasked",
+    ]
+    if item.share is not None:
+        evidence.append(f"share of the gap recovered without asking: {numbers.rate(item.share)}")
+    told = f"{numbers.rate(share)} of {numbers.size(share.n, 'item')}"
+    verdict: Verdict = "cannot tell"
+    settle = ""
+    if share.low is None or share.high is None:
+        sentence = f"{name}: it passes nothing, asked or not."
+    elif share.low > _HALF:
+        verdict = "shown"
+        sentence = f"{name}: most of {what} needs no instruction: it passes unasked too ({told})."
+    elif share.high < _HALF:
+        verdict = "shown not"
+        sentence = f"{name}: most of {what} it passes only when asked (unasked {told})."
+    else:
+        sentence = f"{name}: whether most of {what} needs the instruction cannot be told ({told})."
+        settle = "more items with an ablated text that the arm passes"
+    return _decision("unasked", name, verdict, sentence, evidence, settle)
 
 
 def _smaller(

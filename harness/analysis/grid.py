@@ -41,7 +41,8 @@ class Grid:
 
     ``clusters`` ``(items,)`` joins items that are paraphrases of one another; ``units`` names
     them. An item that an arm did not answer is wrong there, and counted as missing beside it; an
-    item whose checks are unsupported is NaN in every condition.
+    item whose checks are unsupported is NaN in every condition, one without an ablated text in the
+    ablated conditions.
     """
 
     samples: tuple[Sample, ...]
@@ -100,6 +101,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
     for row in ordered:
         by_condition[row.condition].append(row)
     asked, checks, unsupported = _asked(by_condition, place)
+    whole = np.array([sample.ablated is None for sample in samples], dtype=bool)
     once = np.ones(len(samples))
     units = tuple(unit_of(sample) for sample in samples)
     numbers = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
@@ -119,7 +121,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
                 [(place[_name(row.sample)], row) for row in rows],
                 once if key.stage == CONTROL_STAGE else asked,
                 checks,
-                unsupported,
+                unsupported | whole if key.is_ablated else unsupported,
             )
             for key, rows in by_condition.items()
         },

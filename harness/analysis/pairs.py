@@ -25,7 +25,6 @@ RAW = "raw"
 NATIVE = "native"
 CONTROL_STRATEGIES = (RAW, "raw_nl", "icl_3")
 """Strategies that are controls of others: no wrapper, any separator, examples without style."""
-_VIEW = " (opening removed)"
 DIFFERENTIAL_MISSINGNESS = 0.02
 """Arms whose shares of missing answers differ by more than this are not ranked."""
 
@@ -40,7 +39,7 @@ def raw_arm(grid: Grid, stage: str, level: str) -> Condition | None:
 
 def instruct_arm(grid: Grid, stage: str, level: str) -> Condition | None:
     """The instruct end of the share: its own chat template where it ran, else its first wrapper."""
-    ran = [c for c in grid.conditions if (c.stage, c.level) == (stage, level)]
+    ran = _arms(grid, stage, level)
     order = sorted(
         ran,
         key=lambda c: (
@@ -55,9 +54,12 @@ def instruct_arm(grid: Grid, stage: str, level: str) -> Condition | None:
 
 def wrapped_arms(grid: Grid, stage: str, level: str) -> list[Condition]:
     """Every strategy but raw on a stage at a level."""
-    return [
-        c for c in grid.conditions if (c.stage, c.level) == (stage, level) and c.strategy != RAW
-    ]
+    return [c for c in _arms(grid, stage, level) if c.strategy != RAW]
+
+
+def _arms(grid: Grid, stage: str, level: str) -> list[Condition]:
+    """Every arm of a stage at a level that asks the items as they are."""
+    return [c for c in grid.conditions if (c.stage, c.level) == (stage, level) and not c.is_ablated]
 
 
 def eligible_arms(grid: Grid, stage: str, level: str) -> list[Condition]:
@@ -65,7 +67,7 @@ def eligible_arms(grid: Grid, stage: str, level: str) -> list[Condition]:
     return [
         c
         for c in wrapped_arms(grid, stage, level)
-        if c.strategy not in CONTROL_STRATEGIES and not c.strategy.endswith(_VIEW)
+        if c.strategy not in CONTROL_STRATEGIES and c.is_strategy
     ]
 
 
@@ -149,7 +151,7 @@ def ranking_refused(grid: Grid, stage: str, level: str) -> str:
 
     An arm that answers fewer items than another is not compared on what it can do.
     """
-    arms = [c for c in grid.conditions if (c.stage, c.level) == (stage, level)]
+    arms = _arms(grid, stage, level)
     owed = sorted((grid.missing_share(arm), arm.strategy) for arm in arms)
     if len(owed) < 2 or owed[-1][0] - owed[0][0] <= DIFFERENTIAL_MISSINGNESS:
         return ""
@@ -187,7 +189,8 @@ def explored_comparisons(
     differences, (W − B) at a level minus (W − B) at the reference.
     """
     simple, crossed = [], []
-    for c in sorted(grid.conditions, key=lambda c: (c.stage, c.strategy, levels.index(c.level))):
+    arms = [c for c in grid.conditions if not c.is_ablated]
+    for c in sorted(arms, key=lambda c: (c.stage, c.strategy, levels.index(c.level))):
         raw = raw_arm(grid, c.stage, c.level)
         if raw is not None and c != raw:
             simple.append((f"wrapping: {c} − {raw}", raw, c))
@@ -214,7 +217,7 @@ def strategy_pairs(grid: Grid, stages: Sequence[str], level: str, seed: int) -> 
     """
     found = []
     for stage in stages:
-        arms = [c for c in wrapped_arms(grid, stage, level) if not c.strategy.endswith(_VIEW)]
+        arms = [c for c in wrapped_arms(grid, stage, level) if c.is_strategy]
         found += [
             _comparison(
                 f"strategies: {b} − {a}",

@@ -134,6 +134,8 @@ def _common(grid: Grid) -> Mask:
     """Headline items that every model condition answered at least once."""
     kept = grid.headline.copy()
     for condition in grid.conditions:
+        if condition.is_ablated:
+            continue
         kept &= ~np.isnan(grid.verdicts[condition].observed)
     return np.asarray(kept, dtype=bool)
 

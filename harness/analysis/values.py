@@ -149,6 +149,64 @@ class BestWrapper:
 
 
 @dataclass(frozen=True, slots=True)
+class Ablation:
+    """An arm against itself without the instruction, both judged by the items' checks.
+
+    ``effect`` is asked − unasked; ``unasked`` the share of what the arm passes that it passes
+    without the instruction too. For wrappers of the base, ``gained`` is the same of what it gains
+    over raw (passes where raw fails), and ``share`` the recovered share of the ablated arm: what
+    would be "recovered" if nobody asked for anything.
+    """
+
+    condition: Condition
+    ablated: Condition
+    effect: Estimate
+    unasked: Estimate
+    gained: Estimate | None
+    share: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryShare:
+    """What one wrapper recovers in one category of ``n`` items; intervals are not adjusted."""
+
+    category: str
+    wrapper: Condition
+    n: int
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """The named winner under another ``way`` to count answers.
+
+    ``changes`` says whether any answer counts otherwise than reported, ``survives`` whether both
+    ``claims`` (:func:`claims_of`) stay what they are.
+    """
+
+    way: str
+    wrapper: Condition
+    recovery: Recovery
+    changes: bool
+    claims: tuple[str, str]
+    survives: bool
+
+
+def claims_of(recovery: Recovery) -> tuple[str, str]:
+    """What the intervals bear of a wrapper: against raw, and against the instruct arm."""
+    return (
+        _claim(recovery.gain, "beats raw", "is worse than raw"),
+        _claim(recovery.rest, "is behind instruct", "is ahead of instruct"),
+    )
+
+
+def _claim(delta: Estimate, above: str, below: str) -> str:
+    if delta.low is None or delta.high is None:
+        return "cannot be told"
+    return above if delta.low > 0 else below if delta.high < 0 else "cannot be told"
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """The smallest difference that ``n`` independent items show in four runs of five (exact power).
 
@@ -182,9 +240,9 @@ class Analysis:
     ``level``. ``declared`` is a Holm family; ``explored`` and ``interactions`` share one
     Benjamini-Hochberg family, ``pairs`` (every two strategies of a stage at ``level``) have their
     own. ``margin`` is the difference that counts as none, ``equivalences`` the levels judged by it.
-    ``headline_kinds`` are the kinds of item the headline counts.
-    ``unranked`` says why the
+    ``headline_kinds`` are the kinds of item the headline counts. ``unranked`` says why the
     wrappers may not be ranked (answers missing from some more than from others); else empty.
+    ``category_shares`` and ``sensitivities`` are of the named winner.
     """
 
     recovery: tuple[str, str] | None
@@ -215,6 +273,9 @@ class Analysis:
     predictability: tuple[Predictability, ...]
     unranked: str
     notes: tuple[str, ...]
+    ablations: tuple[Ablation, ...] = ()
+    category_shares: tuple[CategoryShare, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
 
     def summary(self, condition: Condition) -> ConditionSummary | None:
         """The summary of a condition or control, None when it was not run."""
@@ -254,6 +315,7 @@ class Analysis:
             for item in self.conditions
             if (item.condition.stage, item.condition.level) == (self.raw.stage, self.level)
             and item.condition != self.raw
+            and not item.condition.is_ablated
         ]
         return tuple(
             sorted(

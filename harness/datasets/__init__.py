@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from harness.datasets.ablate import ablated_prompt
 from harness.datasets.files import parse_line, rows, text_lines
 from harness.errors import CheckError, FetchError, SuiteError
 from harness.hashing import file_sha256, tagged_hash
@@ -287,6 +288,7 @@ def _own_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
         needs=tuple(row.get("needs", ())),
         group=row.get("group"),
         suite=suite,
+        ablated=row.get("ablated"),
     )
 
 
@@ -316,6 +318,7 @@ def _published_sample(row: Mapping[str, Any], suite: str, where: str) -> Sample:
         checks=published_checks(row["instruction_id_list"], row["kwargs"], where),
         category=str(row["instruction_id_list"][0]).split(":")[0],
         suite=suite,
+        ablated=ablated_prompt(row["prompt"], row["instruction_id_list"], row["kwargs"]),
     )
 
 

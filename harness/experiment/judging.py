@@ -13,6 +13,7 @@ from harness.config import Experiment
 from harness.experiment.plan import Plan
 from harness.records import (
     CONTROL_STAGE,
+    OPENING_REMOVED,
     CheckResult,
     Condition,
     Generation,
@@ -22,7 +23,6 @@ from harness.records import (
     Views,
 )
 
-OPENING_REMOVED = " (opening removed)"
 """Suffix of the condition in which a prefilled answer is judged without its opening."""
 
 _OFF = CodeSettings()

@@ -13,6 +13,7 @@ from harness.config import (
     StrategyEntry,
     load_experiment,
     parse_experiment,
+    strategy_entry,
 )
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
@@ -158,7 +159,7 @@ def _strategies(
             stage: [e for e in entries if e.name in wanted or e.name == anchors.get(stage)]
             for stage, entries in declared.items()
         }
-        declared[base] += [StrategyEntry(id=name) for name in wanted if name not in known]
+        declared[base] += [strategy_entry(name) for name in wanted if name not in known]
 
     def written(entry: StrategyEntry) -> dict[str, Any]:
         own = {} if system is None or entry.id in UNTOUCHED else {"system": system}

@@ -101,7 +101,8 @@ def plan(
             group: list[Request] = []
             for arm in arms[item.stage]:
                 condition = Condition(item.stage, item.level, arm.label)
-                rendered, left_out = prompts.of(item, arm, samples)
+                asked = _asked_of(experiment, arm, samples)
+                rendered, left_out = prompts.of(item, arm, asked)
                 skipped += [Skipped(name, condition, reason) for name, reason in left_out.items()]
                 for name, prompt in rendered.items():
                     group += _requests(
@@ -118,6 +119,20 @@ def plan(
         sources={name: templates[name].written for name in sorted(used)},
         settings=settings,
     )
+
+
+def _asked_of(experiment: Experiment, arm: Arm, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The items an arm is asked: all, or for an ablated one those that can be ablated."""
+    if not arm.ablated:
+        return samples
+    able = [sample for sample in samples if sample.ablated is not None]
+    if not able:
+        raise ConfigError(
+            f"{experiment.origin}: strategy {arm.label!r}: no item of the suites has an "
+            "`ablated` text (the request without its instruction); give rows one "
+            "(datasets/README.md), or leave the strategy out"
+        )
+    return able
 
 
 class _Prompts:

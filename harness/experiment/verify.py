@@ -13,11 +13,11 @@ from pathlib import Path
 from harness import __version__, checks
 from harness.checks import CodeSettings
 from harness.errors import CheckError, ConfigError
-from harness.experiment.judging import OPENING_REMOVED, score
+from harness.experiment.judging import score
 from harness.experiment.rescore import CodeMode, ignored
 from harness.hashing import file_sha256
 from harness.intake import read_text
-from harness.records import CONTROL_STAGE, Scored
+from harness.records import CONTROL_STAGE, OPENING_REMOVED, Scored
 from harness.reporting import Run, read_run, write_run
 from harness.reporting.rows import FORMAT
 from harness.reporting.tables import TABLES

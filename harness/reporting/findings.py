@@ -9,6 +9,7 @@ from harness.analysis import Analysis, BestWrapper, ConditionSummary, decide
 from harness.analysis.decisions import ALPHA
 from harness.records import Comparison, Condition, Decision
 from harness.reporting.markdown import bullets, code, paragraphs, table
+from harness.reporting.scrutiny import category_shares_section
 from harness.sanitize import for_markdown
 from harness.stats.power import items_to_detect
 
@@ -392,6 +393,7 @@ def by_category(analysis: Analysis) -> str:
     return paragraphs(
         table(["category", "items", *heads], rows),
         f"At {code(analysis.level)}. Few items per category: read these as hints.",
+        category_shares_section(analysis),
     )
 
 

@@ -27,6 +27,7 @@ from harness.reporting.findings import (
 )
 from harness.reporting.markdown import bullets, code, paragraphs, table
 from harness.reporting.scrub import scrub, scrub_text
+from harness.reporting.scrutiny import sensitivity_section, unasked_section
 from harness.sanitize import fence, for_markdown
 
 
@@ -59,6 +60,8 @@ def report_text(
         ),
         ("Declared contrasts", contrasts_section(analysis)),
         ("By category", by_category(analysis)),
+        ("What passes unasked", unasked_section(analysis)),
+        ("Counted otherwise", sensitivity_section(analysis)),
         ("Continuations and other items", other_kinds(analysis)),
         ("What no model scores", null_floor_section(analysis)),
     ]

@@ -54,6 +54,7 @@ def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[
             "level": row.condition.level,
             "strategy": row.condition.strategy,
             "epoch": row.epoch,
+            **({} if sample.ablated is None else {"ablated": sample.ablated}),
             "messages": [[turn.role, turn.content] for turn in sample.messages],
             "asked": [{"id": spec.id, "kwargs": dict(spec.kwargs)} for spec in sample.checks]
             if complete
@@ -217,6 +218,7 @@ class _Row(_Strict):
     category: str = "uncategorised"
     tags: list[str] = []
     group: str | None = None
+    ablated: str | None = None
     stage: str
     level: str
     strategy: str
@@ -269,6 +271,7 @@ class _Row(_Strict):
             tags=tuple(self.tags),
             group=self.group,
             suite=self.suite,
+            ablated=self.ablated,
         )
 
     def scored(self, sample: Sample) -> Scored:

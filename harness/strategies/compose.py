@@ -41,6 +41,8 @@ def compose(sample: Sample, arm: Arm, template: Template) -> Parts:
     pieces = (arm.persona or "", frame, own)
     turns = tuple(turn for turn in sample.messages if turn.role != "system")
     if turns:
+        if arm.ablated and sample.ablated is not None:
+            turns = (*turns[:-1], replace(turns[-1], content=sample.ablated))
         # A few published prompts end in a space, after which no tokenizer splits words as usual.
         turns = (*turns[:-1], replace(turns[-1], content=turns[-1].content.rstrip(" \t")))
     return Parts(
@@ -99,6 +101,8 @@ def inexpressible(sample: Sample, arm: Arm, template: Template) -> str | None:
 
     Such an item is missing on this arm, visibly: it is neither asked in another form nor failed.
     """
+    if arm.ablated and sample.ablated is None:
+        return "the item has no ablated text"
     parts = compose(sample, arm, template)
     if sample.kind == "fim":
         return "a fill-in-the-middle item: no prompt-wrapping strategy asks it"

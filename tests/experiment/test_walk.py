@@ -15,11 +15,10 @@ from harness.config import LLAMA_CPP, Experiment, parse_experiment
 from harness.engine import FakeEngine
 from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
 from harness.experiment import Backends, RunOptions, prepare, run
-from harness.experiment.judging import OPENING_REMOVED
 from harness.experiment.llama import LlamaCpp
 from harness.experiment.suites import limited
 from harness.protocols import OnToken
-from harness.records import EngineSettings, Generation, ModelFile, Request, Sample
+from harness.records import OPENING_REMOVED, EngineSettings, Generation, ModelFile, Request, Sample
 from tests.command import table
 from tests.tinygguf import CHATML, write_llama
 

@@ -1,0 +1,117 @@
+"""Whether the verdict survives when answers are counted in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import nan
+
+import numpy as np
+
+from harness.analysis.grid import Grid
+from harness.analysis.values import Sensitivity, claims_of
+from harness.records import Condition, Scored
+from harness.stats.rates import Floats
+from harness.stats.recovery import recovered_shares
+
+Outcome = Callable[[Scored], float]
+"""What an answer counts for: 1, 0, or NaN to leave its item out."""
+
+REPORTED = "as reported"
+
+
+def _reported(row: Scored) -> float:
+    return float(bool(row.passed))
+
+
+def _missing(as_what: float) -> Outcome:
+    return lambda row: as_what if row.passed is None else _reported(row)
+
+
+def _unended_wrong(row: Scored) -> float:
+    return 0.0 if row.generation.finish_reason in ("length", "loop") else _reported(row)
+
+
+def _loose(row: Scored) -> float:
+    judged = [r.strict if r.loose is None else r.loose for r in row.results if r.strict is not None]
+    return float(row.passed is not None and all(judged))
+
+
+def _view(name: str) -> Outcome:
+    def read(row: Scored) -> float:
+        seen = getattr(row.views, name)
+        return _reported(row) if seen is None or row.passed is None else float(seen)
+
+    return read
+
+
+WAYS: dict[str, Outcome] = {
+    REPORTED: _reported,
+    "missing answers right": _missing(1.0),
+    "missing answers left out": _missing(nan),
+    "answers without an end wrong": _unended_wrong,
+    "loose verdicts": _loose,
+    "cut before another speaker's turn": _view("first_turn"),
+    "not cut at a stop string": _view("untrimmed"),
+}
+"""Every other way to count. As reported, a missing answer is wrong and an unended one is judged."""
+
+
+def sensitivities(
+    grid: Grid,
+    raw: Condition | None,
+    wrapper: Condition | None,
+    instruct: Condition | None,
+    seed: int,
+) -> list[Sensitivity]:
+    """The two claims about one wrapper (against raw, against instruct) under each way to count.
+
+    The wrapper is the named winner throughout, its choice not made again: the table asks whether
+    the counting matters, and every row is paired with the same items. A way that changes no answer
+    is marked, not left out.
+    """
+    if raw is None or wrapper is None or instruct is None:
+        return []
+    arms = (wrapper, raw, instruct)
+    triples = []
+    for outcome in WAYS.values():
+        scores = [_scores(grid, arm, outcome) for arm in arms]
+        triples.append((scores[0], scores[1], scores[2]))
+    found = recovered_shares(triples, grid.headline_clusters, seed=seed)
+    reported = claims_of(found[0])
+    return [
+        Sensitivity(
+            way=way,
+            wrapper=wrapper,
+            recovery=recovery,
+            changes=not all(map(_same, triple, triples[0])),
+            claims=claims_of(recovery),
+            survives=claims_of(recovery) == reported,
+        )
+        for way, triple, recovery in zip(WAYS, triples, found, strict=True)
+    ]
+
+
+def _same(one: Floats, other: Floats) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=True))
+
+
+def _scores(grid: Grid, condition: Condition, outcome: Outcome) -> Floats:
+    """Headline scores ``(items,)``, epochs averaged; NaN where every epoch is left out.
+
+    An epoch that was not asked (no row) counts as a missing one does as reported: wrong.
+    """
+    place = {(sample.suite, sample.id): at for at, sample in enumerate(grid.samples)}
+    n = len(grid.samples)
+    sums, left_out, rows = np.zeros(n), np.zeros(n), np.zeros(n)
+    for row in grid.rows[condition]:
+        at, value = place[row.sample.suite, row.sample.id], outcome(row)
+        rows[at] += 1
+        if np.isnan(value):
+            left_out[at] += 1
+        else:
+            sums[at] += value
+    asked = np.maximum(rows, grid.epochs) - left_out
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores = np.where(asked > 0, sums / asked, nan)
+    scores[np.isnan(grid.verdicts[condition].strict)] = nan
+    return np.asarray(scores[grid.headline])

@@ -1,0 +1,111 @@
+"""How far the answer holds: per category, without the instruction, counted in other ways."""
+
+from __future__ import annotations
+
+from harness import numbers
+from harness.analysis import Analysis
+from harness.records import Condition
+from harness.reporting.markdown import code, paragraphs, table
+from harness.sanitize import for_markdown
+
+
+def category_shares_section(analysis: Analysis) -> str:
+    """The recovered share of the named winner in each category."""
+    if not analysis.category_shares:
+        return ""
+    rows = [
+        [
+            for_markdown(item.category),
+            numbers.whole(item.n),
+            numbers.points(item.recovery.gain),
+            numbers.points(item.recovery.gap),
+            numbers.rate(item.recovery.share),
+        ]
+        for item in analysis.category_shares
+    ]
+    winner = analysis.category_shares[0].wrapper
+    return paragraphs(
+        f"What {_arm(winner)} recovers in each category; intervals are for one category at a time, "
+        "and the wrapper was picked on all of them:",
+        table(["category", "items", "wrapper − raw", "instruct − raw", "recovered share"], rows),
+    )
+
+
+def unasked_section(analysis: Analysis) -> str:
+    """The ablated arms: what passes when the prompt holds no instruction."""
+    if not analysis.ablations:
+        return ""
+    rows = []
+    for item in analysis.ablations:
+        bare = analysis.summary(item.ablated)
+        score = numbers.rate(bare.headline.prompt_strict) if bare else numbers.NOTHING
+        rows.append(
+            [
+                f"{_arm(item.condition)} at {code(item.condition.level)}",
+                score,
+                numbers.points(item.effect),
+                numbers.rate(item.unasked),
+                numbers.rate(item.gained) if item.gained else numbers.NOTHING,
+                numbers.rate(item.share) if item.share else numbers.NOTHING,
+            ]
+        )
+    columns = [
+        "arm",
+        "score unasked",
+        "asked − unasked",
+        "of its passes, unasked",
+        "of its gain over raw, unasked",
+        "share recovered unasked",
+    ]
+    return paragraphs(
+        "The same arms asked without the instruction, judged by the same checks. What passes "
+        "unasked shows that the arm answers, not that it follows an instruction.",
+        table(columns, rows),
+        "The gain over raw counts the items that the arm passes and raw fails; the last column is "
+        "(ablated − raw) / (instruct − raw).",
+    )
+
+
+def sensitivity_section(analysis: Analysis) -> str:
+    """One table that says whether the verdict survives another way to count."""
+    if not analysis.sensitivities:
+        return ""
+    rows = [
+        [
+            item.way,
+            numbers.points(item.recovery.gain),
+            numbers.points(item.recovery.rest),
+            numbers.rate(item.recovery.share),
+            f"{item.claims[0]}; {item.claims[1]}",
+            "" if index == 0 else _survival(item.changes, item.survives),
+        ]
+        for index, item in enumerate(analysis.sensitivities)
+    ]
+    columns = ["answers counted", "wrapper − raw", "instruct − wrapper", "share", "claims"]
+    winner = analysis.sensitivities[0].wrapper
+    return paragraphs(
+        survival(analysis),
+        table([*columns, "survives"], rows),
+        f"The wrapper is {_arm(winner)} throughout; its choice is not made again here, and its "
+        "intervals are not corrected for it.",
+    )
+
+
+def survival(analysis: Analysis) -> str:
+    """Whether the claims survive every way to count that changes an answer."""
+    others = [item for item in analysis.sensitivities[1:] if item.changes]
+    lost = [item.way for item in others if not item.survives]
+    if not others:
+        return "No other way to count changes an answer: the verdict does not depend on it."
+    ways = numbers.size(len(others), "other way", "other ways")
+    if not lost:
+        return f"The verdict survives the {ways} to count that change any answer."
+    return f"The verdict does not survive {numbers.listed(lost)}, of {ways} that change any answer."
+
+
+def _survival(changes: bool, survives: bool) -> str:
+    return ("yes" if survives else "no") if changes else "changes nothing"
+
+
+def _arm(condition: Condition) -> str:
+    return f"{for_markdown(condition.stage)} {code(condition.strategy)}"
