@@ -132,7 +132,9 @@ def _arms(gated: Gated, strategy: str | None) -> tuple[ArmVerdict, ...]:
     if not found:
         known = ", ".join(sorted({arm.name.rpartition("/")[2] for arm in arms}))
         pytest.fail(f"strategy {strategy!r} has no arm there; accepted: {known}", pytrace=False)
-    return found
+    templates = {arm.template for arm in found}
+    rest = (arm for arm in arms if arm.name.startswith("template: ") and arm not in found)
+    return tuple(arm for arm in rest if arm.template in templates) + found
 
 
 def _judged(

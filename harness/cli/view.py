@@ -12,8 +12,6 @@ import typer
 
 from harness.cli.app import app
 from harness.errors import ConfigError
-from harness.reporting.html.live import live_page
-from harness.reporting.runs import LIVE
 
 _PAGE = re.compile(r"/(report(-\d+)?\.html|live\.json)?")
 _TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json"}
@@ -109,6 +107,9 @@ def pages_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 def _content(folder: Path, name: str) -> tuple[str, bytes] | None:
     """A page's type and bytes, None where there is none; without a name, what there is to see."""
+    from harness.reporting.html.live import live_page  # late: it takes a quarter of a second
+    from harness.reporting.runs import LIVE
+
     if not name and (folder / LIVE).is_file():
         return _TYPES[".html"], live_page().encode("utf-8")
     path = folder / (name or "report.html")

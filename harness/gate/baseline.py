@@ -7,7 +7,7 @@ the lists after an arm its items::
     {"baseline":1,"experiment":"tiny","sha256":"..."}
     {"template":"qa","path":"templates/qa.j2","sha256":"..."}
     "Question: {{ query }}"
-    {"arm":"base/F16/qa","template":"qa","identity":{...}}
+    {"arm":"base/F16/qa","template":"qa","gives":["prefill"],"identity":{...}}
     ["tiny-0001",1,"9c41...","CAT"]
 """
 
@@ -45,12 +45,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A condition: its template, what its answers depend on besides the prompts, its items."""
+    """A condition: its template, what its answers depend on besides the prompts, its items.
+
+    ``gives`` names the parts that the experiment adds to the template: system, persona, prefill.
+    """
 
     name: str
     template: str
     identity: Mapping[str, str]
     items: Mapping[str, Item]
+    gives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def _lines(baseline: Baseline) -> Iterator[str]:
             {
                 "arm": arm.name,
                 "template": arm.template,
+                **({"gives": list(arm.gives)} if arm.gives else {}),
                 "identity": dict(sorted(arm.identity.items())),
             }
         )
@@ -135,7 +140,8 @@ def _parse(experiment: str, rows: list[Any]) -> Baseline:
             templates[name] = Source(name, row["path"], row["sha256"], lines)
         else:
             items = {}
-            arms[row["arm"]] = Arm(row["arm"], row["template"], row["identity"], items)
+            gives = tuple(row.get("gives", ()))
+            arms[row["arm"]] = Arm(row["arm"], row["template"], row["identity"], items, gives)
     return Baseline(experiment, templates, arms)
 
 

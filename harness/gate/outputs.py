@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from xml.sax.saxutils import escape, quoteattr
 
@@ -118,8 +119,23 @@ def headline(gated: Gated) -> str:
     }
     parts = [f"{count} {name}" for name, count in counts.items() if count]
     asked = sum(arm.asked for arm in arms)
-    said = f"{len(arms)} arms: " + (", ".join(parts) if parts else "all pass")
+    said = f"{_counted(arms)}: " + (", ".join(parts) if parts else "all pass")
     return f"{said}; {asked} items asked again, {gated.generated} answers generated"
+
+
+def _counted(arms: Sequence[ArmVerdict]) -> str:
+    """``6 arms, 1 contrast, 1 template``: what was judged, by kind."""
+    kinds = Counter(_kind(arm) for arm in arms)
+    order = [kind for kind in ("arm", *_KINDS) if kinds[kind]]
+    return ", ".join(f"{kinds[kind]} {kind}{'s' * (kinds[kind] != 1)}" for kind in order)
+
+
+_KINDS = ("contrast", "template", "experiment")
+
+
+def _kind(arm: ArmVerdict) -> str:
+    kind = arm.name.partition(": ")[0]
+    return kind if kind in _KINDS else "arm"
 
 
 def flip_line(flip: Flip) -> str:

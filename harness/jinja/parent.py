@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,7 @@ def render_all(
     return [str(line["text"]) for line in lines]
 
 
+@lru_cache(maxsize=256)
 def free_names(source: str) -> frozenset[str]:
     """The variables a text template reads without setting them; RenderFailed on bad syntax."""
     lines = _ask(source, {"task": "names", "contexts": [{}]}, "text", PINNED_NOW, TIME_LIMIT)

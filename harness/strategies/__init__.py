@@ -36,7 +36,7 @@ from harness.strategies.library import (
     load_template,
     load_templates,
 )
-from harness.strategies.lint import Problem, check_files
+from harness.strategies.lint import Problem, check_files, template_problems
 from harness.strategies.native import FOLDED, ChatFormat, require_chat_template, special_pair
 from harness.strategies.untold import Untold
 
@@ -60,6 +60,7 @@ __all__ = [
     "render_many",
     "required_variables",
     "special_pair",
+    "template_problems",
 ]
 
 UNTOUCHED = frozenset({"raw", "raw_nl"})

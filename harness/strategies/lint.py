@@ -36,12 +36,15 @@ def check_files(paths: Sequence[Path], others: Iterable[Template] = ()) -> list[
         except TemplateError as error:
             problems.append(Problem(path, "error", str(error).removeprefix(f"{path}: ")))
     for template in loaded:
-        problems += [
-            Problem(template.path, severity, message) for severity, message in _findings(template)
-        ]
+        problems += template_problems(template)
     judged = {template.path.resolve() for template in loaded}
     rest = [template for template in others if template.path.resolve() not in judged]
     return problems + _taken(loaded, rest) + _twins(loaded, rest)
+
+
+def template_problems(template: Template) -> list[Problem]:
+    """Every problem of one template by itself, whatever others there are."""
+    return [Problem(template.path, severity, message) for severity, message in _findings(template)]
 
 
 Finding = tuple[Literal["error", "note"], str]
@@ -149,13 +152,20 @@ def _rendering(template: Template) -> Iterable[Finding]:
         )
     if not all(_QUERY in text for text in texts):
         yield "error", "the query does not reach the prompt under every condition"
-    for stop in template.stops:
-        if stop.strip() and stop.rstrip() not in f"\n{texts[0]}":
-            yield (
-                "note",
-                f"stop string {stop!r} opens no part of this template: it fires only if the model "
-                "invents that marker",
-            )
+    stops = [stop for stop in template.stops if stop.strip()]
+    foreign = [stop for stop in stops if stop.rstrip() not in f"\n{texts[0]}"]
+    for stop in foreign:
+        yield (
+            "note",
+            f"stop string {stop!r} opens no part of this template: it fires only if the model "
+            "invents that marker",
+        )
+    if stops and foreign == stops:
+        yield (
+            "error",
+            f"none of its stop strings ({', '.join(map(repr, stops))}) opens a part of this "
+            "template: an answer that runs on into the next turn is not cut there",
+        )
 
 
 def _taken(loaded: Sequence[Template], others: Sequence[Template]) -> list[Problem]:

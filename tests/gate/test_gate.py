@@ -2,166 +2,122 @@
 
 from __future__ import annotations
 
-import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, harness
+from benchmarks.gate import MUTATIONS, REWRITES, Project, caught
+from harness.gate.baseline import Source
+from harness.gate.sources import lost_parts
+from tests.command import harness
 
-EXPERIMENT = """\
-name: mutated
-stages:
-  base: {{model: {root}/models/tiny-base-F16.gguf}}
-  dpo: {{model: {root}/models/tiny-dpo-F16.gguf, chat_template: chat.jinja}}
-strategies:
-  base: [mine, few]
-  dpo: [native]
-suites: [tiny]
-controls: []
-sampling: {{max_tokens: 24}}
-engine: {{mode: exact, threads: 1, devices: [CPU, CPU]}}
-templates: [own]
-"""
-FRONT = (
-    "---\nid: {id}\ndescription: {id}\nsource: ours\nstops: {stops}\n"
-    "known_failure: none\n{more}---\n"
-)
-STOPS = '["\\nQuestion:", "\\nQ:"]'
-MINE = "{% if system %}{{ system }}\n\n{% endif %}\nQuestion: {{ query }}\nAnswer:\n"
-ROWS = [
-    {"query": "Name a colour of snow.", "answer": "White"},
-    {"query": "Say hello in capital letters.", "answer": "HELLO"},
-    {"query": "Give the number after nine.", "answer": "10"},
-]
-FEW = (
-    "{% for turn in examples %}\nQuestion: {{ turn.query }}\nAnswer: {{ turn.answer }}\n\n"
-    "{% endfor %}\nQuestion: {{ query }}\nAnswer:\n"
-)
-
-
-def write(folder: Path, **changes: str) -> None:
-    """The project's files, some of their texts changed."""
-    own = folder / "own"
-    own.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "mine": FRONT.format(id="mine", stops=STOPS, more="") + MINE,
-        "few": FRONT.format(id="few", stops=STOPS, more="examples: {file: rows.jsonl, count: 3}\n")
-        + FEW,
-        "rows": "".join(json.dumps(row) + "\n" for row in ROWS),
-        "chat": (ROOT / "models" / "tiny.jinja").read_text(encoding="utf-8"),
-    } | changes
-    (own / "mine.j2").write_text(texts["mine"], encoding="utf-8")
-    (own / "few.j2").write_text(texts["few"], encoding="utf-8")
-    (own / "rows.jsonl").write_text(texts["rows"], encoding="utf-8")
-    (folder / "chat.jinja").write_text(texts["chat"], encoding="utf-8")
-    (folder / "gate.yaml").write_text(EXPERIMENT.format(root=ROOT), encoding="utf-8")
+REPLY = "`Reply:` for `Answer:`"
+FAST = ("wrong stop string", "few-shot block dropped", "prefill lost in the experiment")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("gate")
-    write(folder)
-    done = gate(folder, "--update")
-    assert done.returncode == 0, done.stderr
-    return folder
+def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Few items: enough for what no answer is needed to see."""
+    project = Project(tmp_path_factory.mktemp("small"), items=12)
+    project.write()
+    done = project.gate("--update")
+    assert done.code == 0, done.why
+    return project
 
 
-def gate(folder: Path, *more: object):  # type: ignore[no-untyped-def]
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("gate"))
+    project.write()
+    done = project.gate("--update")
+    assert done.code == 0, done.why
+    return project
+
+
+def gate(project: Project, *more: object) -> subprocess.CompletedProcess[str]:
+    """The command's own output."""
     return harness(
-        "gate",
-        "gate.yaml",
-        "--baseline",
-        "base.jsonl",
-        "-q",
-        *more,
-        cache=folder / "cache",
-        cwd=folder,
-    )
+        "gate", "gate.yaml", "--baseline", "baseline.jsonl", "-q", *more,
+        cache=project.folder / "cache", cwd=project.folder,
+    )  # fmt: skip
 
 
-def qa(text: str) -> str:
-    return FRONT.format(id="mine", stops=STOPS, more="") + text
+@pytest.mark.parametrize("name", FAST)
+def test_a_change_that_few_answers_show_is_a_lint_error(small: Project, name: str) -> None:
+    outcome = small.judged(MUTATIONS[name])
+    assert outcome.verdict == "regress" and ": lint: " in outcome.why, outcome
 
 
-CHAT = (ROOT / "models" / "tiny.jinja").read_text(encoding="utf-8")
-MUTATIONS = {
-    "no newline before Answer:": {"mine": qa(MINE.replace("\nAnswer", " Answer"))},
-    "Reply: for Answer:": {"mine": qa(MINE.replace("Answer:", "Reply:"))},
-    "trailing space": {"mine": qa(MINE.replace("Answer:", "Answer: "))},
-    "wrong stop string": {"mine": FRONT.format(id="mine", stops='["e"]', more="") + MINE},
-    "swapped labels": {
-        "mine": qa(
-            MINE.replace("Question", "X").replace("Answer", "Question").replace("X", "Answer")
-        )
-    },
-    "roles swapped": {
-        "chat": CHAT.replace("Question:", "\0")
-        .replace("Answer:", "Question:")
-        .replace("\0", "Answer:")
-    },
-    "double BOS": {"chat": "{{ bos_token }}{{ bos_token }}" + CHAT},
-}
-# What these examples say changes few of so small a model's verdicts: rightly within the margin, and
-# only the prompts themselves show the change.
-UNSEEN = {
-    "few-shot block dropped": {"few": FRONT.format(id="few", stops=STOPS, more="") + MINE},
-    "examples turned round": {"rows": "".join(json.dumps(row) + "\n" for row in ROWS[::-1])},
-}
-REWRITES = {
-    "comment": {"mine": qa("{# how we ask #}\n" + MINE)},
-    "equivalent": {"mine": qa(MINE.replace("{{ query }}", '{{ query ~ "" }}'))},
-    "description": {"mine": qa(MINE).replace("description: mine", "description: my own")},
-}
+def test_what_was_wrong_is_accepted_by_update(small: Project) -> None:
+    small.write(MUTATIONS["few-shot block dropped"])
+    kept = (small.folder / "baseline.jsonl").read_bytes()
+    try:
+        assert small.gate("--update").code == 0
+        assert small.gate("--format", "json").verdict == "pass"
+    finally:
+        (small.folder / "baseline.jsonl").write_bytes(kept)
+        small.write()
+
+
+def test_lost_parts_are_those_that_were_there() -> None:
+    front = 'id: a\nsystem: be kind\nprefill: "So"\nstops: ["\\nQ:"]\nexamples: {file: a, count: 2}'
+    rows = ['example: {"query": "a"}', 'example: {"query": "b"}']
+
+    def source(head: str, examples: list[str]) -> Source:
+        return Source("a", "a.j2", "", ["---", *head.split("\n"), "---", "{{ query }}", *examples])
+
+    whole = source(front, rows)
+    assert lost_parts(whole, whole) == []
+    assert lost_parts(source("id: a", []), whole) == []  # a part more is none lost
+    assert lost_parts(whole, source("id: a", [])) == [
+        "its system part is gone",
+        "its prefill is gone",
+        "its stop strings are gone: '\\nQ:'",
+        "its 2 examples are gone",
+    ]
+    turned = lost_parts(whole, source(front, rows[::-1]))
+    assert turned == ["its examples are the same in another order"]
+    other = lost_parts(whole, source(front, [rows[0], 'example: {"query": "c"}']))
+    assert other == []  # other examples are for the answers to judge
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MUTATIONS))
-def test_a_harmful_change_never_passes(project: Path, name: str) -> None:
-    write(project, **MUTATIONS[name])
-    done = gate(project)
-    print(done.stdout[:1500], done.stderr)
-    assert done.returncode in {1, 2}, done.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(UNSEEN))
-def test_a_change_that_costs_less_than_the_margin_is_shown_by_the_prompts(
-    project: Path, name: str
-) -> None:
-    write(project, **UNSEEN[name])
-    done = gate(project, "--render-only")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "regress      base/as-is/few: 312 of 312 prompts changed" in done.stdout
+def test_a_harmful_change_is_caught(project: Project, name: str) -> None:
+    outcome = project.judged(MUTATIONS[name])
+    assert caught(outcome), outcome
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REWRITES))
-def test_a_rewrite_that_renders_the_same_asks_nothing_and_passes(project: Path, name: str) -> None:
-    write(project, **REWRITES[name])
-    done = gate(project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 items asked again, 0 answers generated" in done.stdout
+def test_a_rewrite_that_renders_the_same_asks_nothing_and_passes(
+    project: Project, name: str
+) -> None:
+    outcome = project.judged(REWRITES[name])
+    assert outcome.verdict == "pass", outcome
+    assert "0 items asked again, 0 answers generated" in outcome.why
 
 
 @pytest.mark.slow
-def test_an_unchanged_tree_passes_and_render_only_names_what_changed(project: Path) -> None:
-    write(project)
+def test_an_unchanged_tree_passes_and_render_only_names_what_changed(project: Project) -> None:
+    project.write()
     assert gate(project).returncode == 0
     assert gate(project, "--render-only").returncode == 0
-    write(project, **MUTATIONS["Reply: for Answer:"])
+    project.write(MUTATIONS[REPLY])
     done = gate(project, "--render-only", "--format", "text", "--format", "github")
     assert done.returncode == 1
-    assert re.search(r"::error file=own/mine.j2,line=12,", done.stdout), done.stdout
+    assert re.search(r"::error file=own/qa.j2,line=\d+,", done.stdout), done.stdout
     assert "-Answer:" in done.stdout and "+Reply:" in done.stdout
 
 
 @pytest.mark.slow
-def test_another_suite_makes_the_baseline_stale(project: Path) -> None:
-    write(project)
-    text = (project / "gate.yaml").read_text(encoding="utf-8")
-    (project / "gate.yaml").write_text(text.replace("[tiny]", "[starter]"), encoding="utf-8")
+def test_another_suite_makes_the_baseline_stale(project: Project) -> None:
+    project.write()
+    path = Path(project.folder / "gate.yaml")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[tiny]", "[starter]"), encoding="utf-8")
     done = gate(project)
     assert done.returncode == 2
     assert "stale" in done.stderr and "--update" in done.stderr

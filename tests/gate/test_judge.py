@@ -21,7 +21,7 @@ from harness.gate import (
     write_baseline,
 )
 from harness.gate.outputs import FORMATS
-from harness.gate.run import template_diff
+from harness.gate.sources import template_diff
 from harness.gate.watch import stamps
 from harness.records import Message, Sample
 

@@ -7,8 +7,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.gate import MUTATIONS, Project
 from tests.command import environment
-from tests.gate.test_gate import MINE, project, qa, write
+from tests.gate.test_gate import REPLY, project
 
 __all__ = ["project"]  # a project with a baseline of its own
 
@@ -18,19 +19,19 @@ import pytest
 
 assert "harness.gate" not in sys.modules, "nothing is imported before it is used"
 
-@pytest.mark.harness(experiment="gate.yaml", baseline="base.jsonl", strategy="mine")
-def test_mine_follows_instructions_as_it_did(harness_gate):
+@pytest.mark.harness(experiment="gate.yaml", baseline="baseline.jsonl", strategy="qa")
+def test_qa_follows_instructions_as_it_did(harness_gate):
     harness_gate.require_pass()
 
-@pytest.mark.harness(experiment="gate.yaml", baseline="base.jsonl", strategy="few")
-def test_few_follows_instructions_as_it_did(harness_gate):
+@pytest.mark.harness(experiment="gate.yaml", baseline="baseline.jsonl", strategy="icl_3")
+def test_icl_3_follows_instructions_as_it_did(harness_gate):
     harness_gate.require_pass()
 
-@pytest.mark.harness(experiment="gate.yaml", baseline="base.jsonl", strategy="mien")
+@pytest.mark.harness(experiment="gate.yaml", baseline="baseline.jsonl", strategy="qqa")
 def test_of_no_strategy(harness_gate):
     harness_gate.require_pass()
 
-@pytest.mark.harness(experiment="gate.yaml", baselin="base.jsonl")
+@pytest.mark.harness(experiment="gate.yaml", baselin="baseline.jsonl")
 def test_of_no_argument(harness_gate):
     pass
 
@@ -55,24 +56,27 @@ def run_tests(folder: Path) -> str:
     return done.stdout
 
 
-def test_a_change_fails_with_items_answers_and_the_diff(project: Path) -> None:
-    said = run_tests(project)
-    assert "PASSED test_templates.py::test_mine" in said, said
-    assert "PASSED test_templates.py::test_few" in said
-    assert "strategy 'mien' has no arm there; accepted: few, mine, native" in said
+def test_a_change_fails_with_items_answers_and_the_diff(project: Project) -> None:
+    said = run_tests(project.folder)
+    assert "PASSED test_templates.py::test_qa" in said, said
+    assert "PASSED test_templates.py::test_icl_3" in said
+    assert (
+        "strategy 'qqa' has no arm there; accepted: icl_3, native, prefill, qa, qa_prefill, sys_qa"
+        in said
+    )
     assert "unknown 'baselin'; mark the test" in said
     assert "harness: baseline none.jsonl" in said
     assert "Traceback" not in said
-    write(project, mine=qa(MINE.replace("Answer:", "Reply:")))
+    project.write(MUTATIONS[REPLY])
     try:
         with ThreadPoolExecutor(2) as pool:  # as pytest-xdist would: the lock lets one in at a time
-            both = list(pool.map(run_tests, [project, project]))
+            both = list(pool.map(run_tests, [project.folder] * 2))
     finally:
-        write(project)
+        project.write()
     for said in both:
-        assert "FAILED test_templates.py::test_mine" in said, said
-        assert "PASSED test_templates.py::test_few" in said
-        for text in ("regress: base/as-is/mine: ", "passes -> fails", "was: ", "is:  ", "+Reply:"):
+        assert "FAILED test_templates.py::test_qa" in said, said
+        assert "PASSED test_templates.py::test_icl_3" in said
+        for text in ("regress: base/as-is/qa: ", "passes -> fails", "was: ", "is:  ", "+Reply:"):
             assert text in said, text
 
 
