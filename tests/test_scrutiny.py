@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis import decide
+from harness.analysis import Analysis, decide
 from harness.records import ABLATED, Condition, Scored, Views
-from tests.scored import passes, run, sample
+from harness.reporting.report import report_text
+from tests.scored import manifest, passes, run, sample
 from tests.test_analysis import NATIVE, QA, RAW, analysed
 
 BARE = replace(QA, strategy=QA.strategy + ABLATED)
@@ -119,6 +120,45 @@ def test_an_answer_without_an_end_can_be_counted_as_wrong() -> None:
     wrong = table["answers without an end wrong"]
     assert wrong.changes and wrong.recovery.gain.value == 0
     assert table["as reported"].recovery.gain.value == 1
+
+
+def test_several_suites_are_pooled_and_weighed_equally() -> None:
+    rows = ablated_run([True] * 30 + [False] * 20, [None] * 50)
+    assert analysed(rows).suite_scores == () and analysed(rows).suite_shares is None
+    other = [
+        replace(row, sample=replace(row.sample, suite="other"), results=row.results)
+        for row in ablated_run([False] * 100, [None] * 100)
+    ]
+    found = analysed(rows + other)
+    scores = next(item for item in found.suite_scores if item.condition == QA)
+    assert scores.suites["starter"].value == pytest.approx(0.6)
+    assert scores.pooled.value == pytest.approx(30 / 150)
+    assert scores.equal.value == pytest.approx(0.3)
+    shares = found.suite_shares
+    assert shares is not None and shares.share.value == pytest.approx(0.3)
+    assert shares.suites["starter"].share.value == pytest.approx(0.6)
+    report = written_report(found, rows + other)
+    assert "## By suite" in report and "suites weighed equally" in report
+
+
+def test_the_spread_is_taken_apart_where_items_are_asked_again() -> None:
+    assert analysed(run()).variances == ()
+    rows = run(epochs=3)
+    found = analysed(rows)
+    assert {item.stage for item in found.variances} == {"base", "dpo"}
+    base = next(item for item in found.variances if item.stage == "base")
+    assert all(arm.strategy != "raw" for arm in base.arms)
+    parts = base.parts
+    shares = [parts.share(name) for name in parts.components]
+    assert sum(filter(None, shares)) == pytest.approx(1)
+    report = written_report(found, rows)
+    assert "by the law of total variance" in report and "of draws" in report
+
+
+def written_report(found: Analysis, rows: Sequence[Scored]) -> str:
+    return report_text(
+        found, rows, manifest(), description="", warnings=(), command="harness run", plots={}
+    )
 
 
 def test_an_ablated_condition_is_known_by_its_name() -> None:

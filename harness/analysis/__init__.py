@@ -21,6 +21,7 @@ from harness.analysis.pairs import (
     strategy_pairs,
 )
 from harness.analysis.sensitivity import sensitivities
+from harness.analysis.spread import suite_scores, suite_shares, variances
 from harness.analysis.summaries import null_floor, predictabilities, summarise
 from harness.analysis.values import (
     Ablation,
@@ -133,6 +134,9 @@ def analyse(
         notes=tuple(_notes(grid, recovery, reference_level, reference)),
         ablations=tuple(ablations(grid, raw, instruct, seed)),
         category_shares=tuple(category_shares(grid, raw, winner, instruct, seed)),
+        variances=tuple(variances(grid, stages, reference, seed)),
+        suite_scores=tuple(suite_scores(grid, reference)),
+        suite_shares=suite_shares(grid, raw, winner, instruct, seed),
         sensitivities=tuple(sensitivities(grid, raw, winner, instruct, seed)),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import numbers
+from harness.analysis.sensitivity import survival
 from harness.analysis.values import (
     Ablation,
     Analysis,
@@ -67,6 +68,7 @@ def recovery_decisions(analysis: Analysis) -> tuple[Decision, ...]:
     evidence = (
         f"the gap itself, instruct − raw: {numbers.points(gap)}",
         f"what is left, instruct − best wrapper: {numbers.points(best.recovery.rest)}",
+        survival(analysis.sensitivities) if analysis.sensitivities else "",
         _resolution(analysis),
     )
     verdict, sentence, settle = _recovered(analysis, best, told)

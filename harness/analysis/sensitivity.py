@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 
 import numpy as np
 
+from harness import numbers
 from harness.analysis.grid import Grid
 from harness.analysis.values import Sensitivity, claims_of
 from harness.records import Condition, Scored
@@ -89,6 +90,18 @@ def sensitivities(
         )
         for way, triple, recovery in zip(WAYS, triples, found, strict=True)
     ]
+
+
+def survival(table: Sequence[Sensitivity]) -> str:
+    """Whether the claims survive every way to count that changes an answer."""
+    others = [item for item in table[1:] if item.changes]
+    lost = [item.way for item in others if not item.survives]
+    if not others:
+        return "No other way to count changes an answer: the verdict does not depend on it."
+    ways = numbers.size(len(others), "other way", "other ways")
+    if not lost:
+        return f"The verdict survives the {ways} to count that change any answer."
+    return f"The verdict does not survive {numbers.listed(lost)}, of {ways} that change any answer."
 
 
 def _same(one: Floats, other: Floats) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 from harness.records import Comparison, Condition, Estimate
 from harness.stats.agreement import Agreement
 from harness.stats.recovery import Recovery
+from harness.stats.variance import Decomposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,35 @@ class Sensitivity:
     survives: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """Where the spread of a stage's outcomes over its ``arms`` comes from."""
+
+    stage: str
+    arms: tuple[Condition, ...]
+    parts: Decomposition
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteScores:
+    """One arm's score per suite, over all items (``pooled``), and with suites weighed equally."""
+
+    condition: Condition
+    suites: Mapping[str, Estimate]
+    pooled: Estimate
+    equal: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteShares:
+    """What one wrapper recovers per suite; ``gain`` and ``share`` weigh the suites equally."""
+
+    wrapper: Condition
+    suites: Mapping[str, Recovery]
+    gain: Estimate
+    share: Estimate
+
+
 def claims_of(recovery: Recovery) -> tuple[str, str]:
     """What the intervals bear of a wrapper: against raw, and against the instruct arm."""
     return (
@@ -276,6 +306,9 @@ class Analysis:
     ablations: tuple[Ablation, ...] = ()
     category_shares: tuple[CategoryShare, ...] = ()
     sensitivities: tuple[Sensitivity, ...] = ()
+    variances: tuple[Variance, ...] = ()
+    suite_scores: tuple[SuiteScores, ...] = ()
+    suite_shares: SuiteShares | None = None
 
     def summary(self, condition: Condition) -> ConditionSummary | None:
         """The summary of a condition or control, None when it was not run."""

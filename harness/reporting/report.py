@@ -28,6 +28,7 @@ from harness.reporting.findings import (
 from harness.reporting.markdown import bullets, code, paragraphs, table
 from harness.reporting.scrub import scrub, scrub_text
 from harness.reporting.scrutiny import sensitivity_section, unasked_section
+from harness.reporting.spread import suites_section, variance_section
 from harness.sanitize import fence, for_markdown
 
 
@@ -60,6 +61,7 @@ def report_text(
         ),
         ("Declared contrasts", contrasts_section(analysis)),
         ("By category", by_category(analysis)),
+        ("By suite", suites_section(analysis)),
         ("What passes unasked", unasked_section(analysis)),
         ("Counted otherwise", sensitivity_section(analysis)),
         ("Continuations and other items", other_kinds(analysis)),
@@ -76,7 +78,10 @@ def report_text(
         ),
         ("How answers end", how_answers_end(analysis)),
         ("Text health", text_health(analysis)),
-        ("Predictability", predictability_section(analysis)),
+        (
+            "Predictability",
+            paragraphs(predictability_section(analysis), variance_section(analysis)),
+        ),
         ("Three answers side by side", side_by_side(analysis, scored)),
         ("Every condition", every_condition(analysis)),
         ("How this was run", _how_it_was_run(analysis, manifest)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import numbers
 from harness.analysis import Analysis
+from harness.analysis.sensitivity import survival
 from harness.records import Condition
 from harness.reporting.markdown import code, paragraphs, table
 from harness.sanitize import for_markdown
@@ -84,23 +85,11 @@ def sensitivity_section(analysis: Analysis) -> str:
     columns = ["answers counted", "wrapper − raw", "instruct − wrapper", "share", "claims"]
     winner = analysis.sensitivities[0].wrapper
     return paragraphs(
-        survival(analysis),
+        survival(analysis.sensitivities),
         table([*columns, "survives"], rows),
         f"The wrapper is {_arm(winner)} throughout; its choice is not made again here, and its "
         "intervals are not corrected for it.",
     )
-
-
-def survival(analysis: Analysis) -> str:
-    """Whether the claims survive every way to count that changes an answer."""
-    others = [item for item in analysis.sensitivities[1:] if item.changes]
-    lost = [item.way for item in others if not item.survives]
-    if not others:
-        return "No other way to count changes an answer: the verdict does not depend on it."
-    ways = numbers.size(len(others), "other way", "other ways")
-    if not lost:
-        return f"The verdict survives the {ways} to count that change any answer."
-    return f"The verdict does not survive {numbers.listed(lost)}, of {ways} that change any answer."
 
 
 def _survival(changes: bool, survives: bool) -> str:
