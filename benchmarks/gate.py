@@ -33,6 +33,9 @@ controls: []
 sampling: {{max_tokens: 24}}
 engine: {{mode: exact, threads: 1, devices: [CPU, CPU]}}
 templates: [own]
+contrasts:
+  - {{name: instruct against wrapper, a: base/as-is/qa, b: dpo/as-is/native}}
+  - {{name: wrapper against instruct, a: dpo/as-is/native, b: base/as-is/qa}}
 """
 OVERRIDDEN = ("qa", "sys_qa", "icl_3", "prefill")
 Files = Mapping[str, str]

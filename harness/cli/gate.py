@@ -47,7 +47,7 @@ def gate(
     formats: list[str] = typer.Option(
         ["text"],
         "--format",
-        help="text, markdown, json, junit or github; NAME=FILE writes a file; may be repeated.",
+        help="text, markdown, html, json, junit or github; NAME=FILE writes it; may be repeated.",
     ),
     watch_files: bool = typer.Option(
         False, "--watch", help="Go on: judge again whenever a template is saved."

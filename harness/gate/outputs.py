@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from harness.gate.judge import ArmVerdict, Flip
 from harness.gate.run import Gated
+from harness.reporting.html.parts import part, policy, template
 from harness.sanitize import fence, for_markdown, for_terminal
 
 FLIPS_SHOWN = 5
@@ -172,9 +173,27 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
+def as_html(gated: Gated) -> str:
+    """One self-contained page in the style of the reports, with every item that flipped."""
+    style = part("page.css")
+    return template("gate.html.jinja").render(
+        name=gated.experiment,
+        verdict=gated.verdicts.verdict,
+        sentence=headline(gated),
+        arms=gated.verdicts.arms,
+        diffs=list(gated.diffs.values()),
+        notes=gated.notes,
+        outcome=_outcome,
+        clean=for_terminal,
+        style=style,
+        policy=policy(style, ""),
+    )
+
+
 FORMATS: Mapping[str, Callable[[Gated], str]] = {
     "text": as_text,
     "markdown": as_markdown,
+    "html": as_html,
     "json": as_json,
     "junit": as_junit,
     "github": as_github,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.gate import MUTATIONS, REWRITES, Project, caught
-from harness.gate.baseline import Source
+from harness.gate.baseline import Source, read_baseline, write_baseline
 from harness.gate.sources import lost_parts
 from tests.command import harness
 
@@ -81,6 +82,71 @@ def test_lost_parts_are_those_that_were_there() -> None:
     assert turned == ["its examples are the same in another order"]
     other = lost_parts(whole, source(front, [rows[0], 'example: {"query": "c"}']))
     assert other == []  # other examples are for the answers to judge
+
+
+def made_elsewhere(project: Project, **parts: str) -> bytes:
+    """Rewrite the baseline as if another machine had made it; the bytes it had."""
+    path = project.folder / "baseline.jsonl"
+    kept = path.read_bytes()
+    known = read_baseline(path, "gated")
+    arms = {
+        name: replace(arm, identity={**arm.identity, **parts}) for name, arm in known.arms.items()
+    }
+    write_baseline(path, replace(known, arms=arms))
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [("cpu", "another processor"), ("engine", "another llama.cpp build or engine settings")],
+)
+def test_a_baseline_of_another_machine_is_said_and_judged_by_statistics(
+    small: Project, part: str, said: str
+) -> None:
+    kept = made_elsewhere(small, **{part: "of another"})
+    try:
+        done = gate(small, "--margin", "40")
+    finally:
+        (small.folder / "baseline.jsonl").write_bytes(kept)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the baseline was made with {said}: every item is asked again here" in done.stdout
+    assert "72 items asked again" in done.stdout  # 12 items in six arms, and a verdict on each
+    assert done.stdout.count("+0.0 points, 90 % interval") == 6
+
+
+def test_answers_that_another_machine_rounded_otherwise_pass_within_the_margin(
+    small: Project,
+) -> None:
+    path = small.folder / "baseline.jsonl"
+    kept = made_elsewhere(small, cpu="of another")
+    known = read_baseline(path, "gated")
+    arm = known.arms["base/as-is/qa"]
+    name, item = next(iter(arm.items.items()))
+    turned = replace(item, score=1 - (item.score or 0), answer="rounded otherwise")
+    arms = {**known.arms, arm.name: replace(arm, items={**arm.items, name: turned})}
+    write_baseline(path, replace(known, arms=arms))
+    try:
+        wide, narrow = gate(small, "--margin", "60"), gate(small, "--margin", "1")
+    finally:
+        path.write_bytes(kept)
+    assert wide.returncode == 0, wide.stdout + wide.stderr
+    assert "'rounded otherwise' became" in wide.stdout
+    assert narrow.returncode == 1
+    assert "regress" not in narrow.stdout.split("\n")[0]  # a flip of one item proves no loss
+
+
+@pytest.mark.slow
+def test_a_declared_contrast_is_gated_and_an_undeclared_one_refused(project: Project) -> None:
+    project.write()
+    done = gate(project, "--contrast", "instruct against wrapper")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 arms, 1 contrast: all pass" in done.stdout
+    assert "pass         contrast: instruct against wrapper: dpo/as-is/native ag" in done.stdout
+    done = gate(project, "--contrast", "wrapper against instruct")
+    assert done.returncode == 1
+    assert "regress      contrast: wrapper against instruct: base/as-is/qa against" in done.stdout
+    done = gate(project, "--contrast", "nobody's")
+    assert done.returncode == 2 and "not declared; there are: instruct against" in done.stderr
 
 
 @pytest.mark.slow

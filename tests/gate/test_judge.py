@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -135,6 +136,14 @@ def test_an_annotation_stands_at_the_changed_line_and_commands_stay_ours() -> No
     root = ET.fromstring(FORMATS["junit"](hostile()).encode())
     assert root.find(".//failure[@type='regress']") is not None
     assert json.loads(FORMATS["json"](hostile()))["verdict"] == "regress"
+
+
+def test_the_page_escapes_answers_and_needs_nothing_from_elsewhere() -> None:
+    page = FORMATS["html"](hostile())
+    assert "<b>" not in page and "&lt;b&gt;" in page
+    assert "<script" not in page and "default-src &#39;none&#39;" in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert "50 items flipped" in page and "+Reply:" in page
 
 
 def test_a_saved_file_is_noticed(tmp_path: Path) -> None:
