@@ -98,10 +98,11 @@ def survival(table: Sequence[Sensitivity]) -> str:
     lost = [item.way for item in others if not item.survives]
     if not others:
         return "No other way to count changes an answer: the verdict does not depend on it."
-    ways = numbers.size(len(others), "other way", "other ways")
+    change = "changes" if len(others) == 1 else "change"
+    ways = f"{numbers.size(len(others), 'other way')} to count that {change} any answer"
     if not lost:
-        return f"The verdict survives the {ways} to count that change any answer."
-    return f"The verdict does not survive {numbers.listed(lost)}, of {ways} that change any answer."
+        return f"The verdict survives {ways}."
+    return f"The verdict does not survive {numbers.listed(lost)}, of {ways}."
 
 
 def _same(one: Floats, other: Floats) -> bool:
