@@ -8,7 +8,7 @@ app = typer.Typer(
     name="harness",
     help="How much of an instruct model does prompting recover from its base model, in GGUF, here?",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

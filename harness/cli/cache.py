@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,7 +26,11 @@ _DAY = 86_400
 
 
 @cache.command("list")
-def list_() -> None:
+def list_(
+    as_json: bool = typer.Option(
+        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
+    ),
+) -> None:
     """Show the cache's place and size, and the stored answers of each model file."""
     from rich.console import Console
     from rich.table import Table
@@ -32,6 +38,9 @@ def list_() -> None:
     from harness.store import Store, default_store
 
     folder = cache_dir()
+    if as_json:
+        typer.echo(json.dumps(_listing(folder), indent=1))
+        return
     typer.echo(f"cache: {folder} ({_size(folder)})")
     if not folder.is_dir():
         return
@@ -49,6 +58,25 @@ def list_() -> None:
         when = datetime.fromtimestamp(use.last_used, timezone.utc).strftime("%Y-%m-%d %H:%M")
         table.add_row(use.model_sha256[:16], str(use.answers), _human(use.text_bytes), when)
     Console().print(table)
+
+
+def _listing(folder: Path) -> dict[str, Any]:
+    """The cache's place, and the stored answers of each model file."""
+    from harness.store import Store, default_store
+
+    usage = []
+    if default_store().is_file():
+        with Store(default_store()) as store:
+            usage = [
+                {
+                    "model_sha256": use.model_sha256,
+                    "answers": use.answers,
+                    "bytes": use.text_bytes,
+                    "last_used": datetime.fromtimestamp(use.last_used, timezone.utc).isoformat(),
+                }
+                for use in store.usage()
+            ]
+    return {"folder": str(folder), "answers": usage}
 
 
 @cache.command()

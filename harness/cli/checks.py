@@ -25,11 +25,17 @@ _PLUGINS = typer.Option(
 )
 
 
-@app.command("list", epilog="Example: harness list checks keywords:frequency")
+@app.command(
+    "list",
+    epilog="Examples: harness list checks keywords:frequency · harness list families --json",
+)
 def list_(
     kind: str = typer.Argument(help=f"One of: {', '.join(KINDS)}."),
     name: str = typer.Argument(None, help="With checks: one of them, with its examples."),
     plugins: list[Path] = _PLUGINS,
+    as_json: bool = typer.Option(
+        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
+    ),
 ) -> None:
     """List what there is: checks, suites, experiments, strategies, controls or families."""
     if kind not in KINDS:
@@ -38,12 +44,18 @@ def list_(
         from harness.checks import load_plugins
 
         load_plugins(plugins)
+        if name and as_json:
+            raise ConfigError("--json lists all checks; leave out the name")
         if name:
             _show_check(name)
             return
     elif name:
         raise ConfigError(f"only checks can be shown one by one; try `harness list {kind}`")
-    _print_table(_LISTS[kind]())
+    rows = _LISTS[kind]()
+    if as_json:
+        typer.echo(json.dumps([{"id": first, "about": second} for first, second in rows], indent=1))
+    else:
+        _print_table(rows)
 
 
 def _checks() -> list[tuple[str, str]]:

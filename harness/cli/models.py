@@ -309,7 +309,11 @@ def imatrix(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    as_json: bool = typer.Option(
+        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
+    ),
+) -> None:
     """Check Python, llama.cpp, devices, disk and the hub, and say what to do about each.
 
     Exit code 2 when something is missing without which nothing runs.
@@ -317,7 +321,9 @@ def doctor() -> None:
     from harness.models.doctor import examine
 
     findings = examine()
-    for finding in findings:
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    for finding in () if as_json else findings:
         _say(f"{finding.state:<5} {finding.what:<16} {finding.found}")
         if finding.advice:
             _say(f"{'':<22} -> {finding.advice}")
