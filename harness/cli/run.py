@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +88,9 @@ def run(
     ),
     form: str = _FORMAT,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    as_json: bool = typer.Option(
+        False, "--json", help="Print what the run decides as JSON (keys: docs/looking.md)."
+    ),
 ) -> None:
     """Run an experiment and write its reports; the same command again goes on where it stopped.
 
@@ -99,6 +104,8 @@ def run(
     from harness.reporting.formats import parse_formats, write_formats
 
     formats = parse_formats(form)
+    if dry_run and as_json:
+        raise ConfigError("--dry-run prints a table; `harness plan --json` is for programs")
     chosen = override(
         chosen_experiment(experiment, pair=pair, base=base, instruct=instruct, suite=suite),
         strategies=_names(strategies),
@@ -133,7 +140,8 @@ def run(
     else:
         for path in write_formats(result.run, formats):
             typer.echo(f"wrote {path}", err=True)
-        _print_result(result)
+        (_print_json if as_json else _print_result)(result)
+        _require_answers(result)
 
 
 @app.command()
@@ -197,6 +205,21 @@ def _print_result(result: RunResult) -> None:
         typer.echo("the very same run as before: its folder is written again, no new one is made")
     typer.echo(f"report: {result.run.folder / 'report.md'}")
     typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
+
+
+def _print_json(result: RunResult) -> None:
+    """The decisions and where the reports are, for a program."""
+    value = {
+        "folder": str(result.run.folder),
+        "generated": result.generated,
+        "failed": len(result.failed),
+        "decisions": [asdict(decision) for decision in result.run.decisions],
+    }
+    typer.echo(json.dumps(value, indent=1))
+
+
+def _require_answers(result: RunResult) -> None:
+    """Raise EngineError when a model answered nothing."""
     if dead := _unanswered(result):
         raise EngineError(
             f"{', '.join(dead)}: every answer failed, so there is nothing to compare; "

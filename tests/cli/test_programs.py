@@ -28,9 +28,13 @@ def test_the_doctor_and_the_cache_speak_json(tmp_path: Path) -> None:
     run = harness(
         "run", "--base", ROOT / "models/tiny-base-F16.gguf", "--instruct",
         ROOT / "models/tiny-dpo-F16.gguf", "--suite", "tiny", "--limit", 1, "--max-tokens", 2,
-        "--strategies", "qa", "-o", tmp_path / "run", cache=tmp_path,
+        "--strategies", "qa", "-o", tmp_path / "run", "--json", cache=tmp_path,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert (said["folder"], said["generated"], said["failed"]) == (str(tmp_path / "run"), 3, 0)
+    keys = {"topic", "subject", "verdict", "sentence", "evidence", "settle"}
+    assert said["decisions"] and all(set(item) == keys for item in said["decisions"])
     (one, other) = json.loads(harness("cache", "list", "--json", cache=tmp_path).stdout)["answers"]
     assert set(one) == {"model_sha256", "answers", "bytes", "last_used"}
     assert one["answers"] + other["answers"] == 3
