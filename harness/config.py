@@ -276,6 +276,9 @@ class Experiment(_Model):
         BeforeValidator(lambda value: "off" if value is False else value),  # YAML's plain `off`
     ] = "off"
 
+    early: Literal["check", "prompt"] | None = None
+    """End answers where their checks' verdicts, or the item's pass, can no longer change."""
+
     _origin: str = PrivateAttr("")
 
     @property

@@ -11,6 +11,11 @@ OnToken = Callable[[str, str], None]
 """Called with a request's key and the text that was just decoded (``harness ask`` streams it)."""
 
 
+Until = Callable[[str, str], bool]
+"""Asked with a request's key and its answer so far whether that answer may end there. A function of
+both alone: it is asked at fixed token counts, so that a cut answer is the same on every run."""
+
+
 class Tokenizer(Protocol):
     """A model's own tokenizer; loading it needs no weights (llama.cpp ``vocab_only``)."""
 
@@ -47,8 +52,9 @@ class Tokenizer(Protocol):
         """Token ids of each text (many at once: one round trip to the child process)."""
 
 
-Ability = Literal["logprobs", "rules", "rerank"]
-"""What not every backend can do: score given text, apply logit rules, draw and judge answers."""
+Ability = Literal["logprobs", "rules", "rerank", "early"]
+"""What not every backend can do: score given text, apply logit rules, draw and judge answers, end
+an answer early (its ``generate`` then takes ``until``)."""
 
 
 class Backend(Protocol):
@@ -73,7 +79,10 @@ class Backend(Protocol):
     def generate(
         self, requests: Sequence[Request], *, on_token: OnToken | None = None
     ) -> Iterator[Generation]:
-        """Yield each request's generation as it finishes, in any order."""
+        """Yield each request's generation as it finishes, in any order.
+
+        With the ability ``early`` it takes ``until``, an :data:`Until`, too.
+        """
 
     def logprobs(self, texts: Sequence[Passage]) -> Iterator[TokenScores]:
         """Yield each text's log-probabilities, in order; EngineError where it has none to give."""

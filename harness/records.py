@@ -15,7 +15,8 @@ from typing import Any, Literal
 from harness.hashing import tagged_hash
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["eos", "stop", "length", "loop", "failed"]
+FinishReason = Literal["eos", "stop", "length", "loop", "decided", "failed"]
+"""Why an answer ended; ``decided``: it was cut where its verdicts could no longer change."""
 
 Span = tuple[int, int]
 """A place in a text: first character, and the one behind the last."""
@@ -303,7 +304,10 @@ class EngineIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to be answered once. ``key`` is :func:`request_key` of everything that matters."""
+    """One prompt to be answered once. ``key`` is :func:`request_key` of everything that matters.
+
+    ``early`` says by which checks its answer may be cut, empty where it is generated whole.
+    """
 
     key: str
     sample_id: str
@@ -313,6 +317,7 @@ class Request:
     sampling: Sampling
     seed: int = 0
     epoch: int = 0
+    early: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +392,14 @@ def all_pass(results: Iterable[CheckResult]) -> bool | None:
     """Whether every supported check passes, None where none is supported."""
     verdicts = [result.strict for result in results if result.strict is not None]
     return all(verdicts) if verdicts else None
+
+
+def all_loose(results: Iterable[CheckResult]) -> bool | None:
+    """The loose reading of :func:`all_pass`; None also where a cut answer leaves it open."""
+    judged = [result for result in results if result.strict is not None]
+    if not judged or any(result.loose is None for result in judged):
+        return None
+    return all(result.loose for result in judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -523,8 +536,11 @@ def request_key(
     seed: int,
     epoch: int,
     engine: EngineIdentity,
+    early: str = "",
 ) -> str:
     """The tagged hash of everything that could change the answer's tokens.
+
+    ``early`` says by which checks the answer may be cut (empty: it is generated whole).
 
     A greedy request's seed does not enter: it cannot change anything. The prompt enters by its
     token ids, stop strings, logit rules and reranking; by its text only where the backend has no
@@ -543,6 +559,7 @@ def request_key(
             "seed": seed if drawn else None,
             "epoch": epoch,
             "engine": _values(engine),
+            **({"early": early} if early else {}),
             # A backend that tells nobody its tokens is asked in plain text.
             **({} if prompt.token_ids or not prompt.text else {"text": prompt.text}),
         },

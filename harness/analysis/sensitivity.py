@@ -45,6 +45,16 @@ def _view(name: str) -> Outcome:
     return read
 
 
+WHOLE = frozenset(
+    {
+        "answers without an end wrong",
+        "loose verdicts",
+        "cut before another speaker's turn",
+        "not cut at a stop string",
+    }
+)
+"""Ways that need whole answers, and say nothing of those that were cut early."""
+
 WAYS: dict[str, Outcome] = {
     REPORTED: _reported,
     "missing answers right": _missing(1.0),
@@ -73,8 +83,10 @@ def sensitivities(
     if raw is None or wrapper is None or instruct is None:
         return []
     arms = (wrapper, raw, instruct)
+    cut = any(r.generation.finish_reason == "decided" for arm in arms for r in grid.rows[arm])
+    ways = {way: outcome for way, outcome in WAYS.items() if not (cut and way in WHOLE)}
     triples = []
-    for outcome in WAYS.values():
+    for outcome in ways.values():
         scores = [_scores(grid, arm, outcome) for arm in arms]
         triples.append((scores[0], scores[1], scores[2]))
     found = recovered_shares(triples, grid.headline_clusters, seed=seed)
@@ -88,7 +100,7 @@ def sensitivities(
             claims=claims_of(recovery),
             survives=claims_of(recovery) == reported,
         )
-        for way, triple, recovery in zip(WAYS, triples, found, strict=True)
+        for way, triple, recovery in zip(ways, triples, found, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from harness.stats.rates import Floats, clustered_rate, null_corrected
 ECHO = "echo"
 LEFT_OUT = "left out"
 """How an item ends that an arm cannot express: it was never asked, so nothing failed."""
-FINISH_REASONS = ("eos", "stop", "length", "loop", "failed", LEFT_OUT)
+FINISH_REASONS = ("eos", "stop", "length", "loop", "decided", "failed", LEFT_OUT)
 
 
 def null_floor(grid: Grid, mask: Mask) -> NullFloor | None:
@@ -43,8 +44,8 @@ def summarise(
     everything = np.ones(len(grid.samples), dtype=bool)
     return ConditionSummary(
         condition=condition,
-        overall=_metrics(grid, verdicts, everything, floors[0]),
-        headline=_metrics(grid, verdicts, grid.headline, floors[1]),
+        overall=_whole(rows, _metrics(grid, verdicts, everything, floors[0])),
+        headline=_whole(rows, _metrics(grid, verdicts, grid.headline, floors[1])),
         kinds=_by(grid, verdicts, [sample.kind for sample in grid.samples]),
         categories=_by(grid, verdicts, [sample.category for sample in grid.samples]),
         common=_rate(grid, verdicts, verdicts.observed, None, _common(grid)),
@@ -52,7 +53,12 @@ def summarise(
         missing_share=grid.missing_share(condition),
         n_generations=len(rows),
         n_failed=reasons["failed"],
-        n_unsupported=sum(result.strict is None for row in answered for result in row.results),
+        n_unsupported=sum(
+            result.strict is None
+            for row in answered
+            if row.generation.finish_reason != "decided"
+            for result in row.results
+        ),
         finish={reason: reasons[reason] / len(rows) for reason in FINISH_REASONS},
         eos_rate=reasons["eos"] / len(answered) if answered else None,
         mean_prompt_tokens=_mean([row.generation.prompt_tokens for row in answered]),
@@ -62,6 +68,26 @@ def summarise(
         health=_health(answered),
         views=_views(answered),
     )
+
+
+def _whole(rows: Sequence[Scored], metrics: Metrics) -> Metrics:
+    """Without the figures that answers which were cut early leave open."""
+    if not any(map(is_open, rows)):
+        return metrics
+    names = ("inst_strict", "prompt_loose", "inst_loose")
+    return replace(metrics, **{name: _left_open(getattr(metrics, name)) for name in names})
+
+
+def is_open(row: Scored) -> bool:
+    """Whether the answer was cut while a verdict on it was open."""
+    return row.generation.finish_reason == "decided" and any(
+        result.strict is None or result.loose is None for result in row.results
+    )
+
+
+def _left_open(estimate: Estimate) -> Estimate:
+    note = "cut early: answers ended while it was open"
+    return replace(estimate, value=None, low=None, high=None, note=note)
 
 
 def _ending(row: Scored) -> str:

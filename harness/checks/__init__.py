@@ -9,28 +9,40 @@ from harness.checks.own import code, compose, content, structure
 from harness.checks.plugins import load_plugins, loaded_digests
 from harness.checks.published import ifbench_format, ifbench_words, ifeval
 from harness.checks.registry import Check, CodeSettings, all_checks, find_check
+from harness.checks.settled import (
+    EARLY_FORMS,
+    early_digest,
+    is_settled,
+    judge_cut,
+    settle,
+)
 from harness.checks.text.health import health, views
 
 __all__ = [
     "CONTROLS",
+    "EARLY_FORMS",
     "Check",
     "CodeSettings",
     "all_checks",
     "code",
     "compose",
     "content",
+    "early_digest",
     "find_check",
     "health",
     "ifbench_format",
     "ifbench_words",
     "ifeval",
     "in_parallel",
+    "is_settled",
     "judge",
+    "judge_cut",
     "judge_many",
     "load_plugins",
     "loaded_digests",
     "metrics",
     "respond",
+    "settle",
     "structure",
     "validate",
     "views",

@@ -203,6 +203,31 @@ def check(
     return register
 
 
+Decider = Callable[..., "bool | None"]
+"""From a context that holds the beginning of an answer, and a check's arguments, to its verdict.
+
+True or False only where every answer that begins so gets that verdict, the beginning itself
+included; None where it is still open. The beginning is never blank.
+"""
+
+_DECIDERS: dict[str, Decider] = {}
+
+
+def decides(*ids: str) -> Callable[[Decider], Decider]:
+    """Register the decorated function as the :data:`Decider` of these checks."""
+
+    def register(decide: Decider) -> Decider:
+        _DECIDERS.update(dict.fromkeys(ids, decide))
+        return decide
+
+    return register
+
+
+def decider(id: str) -> Decider | None:
+    """A check's decider, None where its verdict needs the whole answer."""
+    return _DECIDERS.get(id)
+
+
 def all_checks() -> Mapping[str, Check]:
     """Every registered check by id, in order of registration."""
     return dict(_REGISTRY)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
+from harness.cli.run import EARLY
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def gate(
     templates: list[Path] = typer.Option(
         [], "--templates", exists=True, file_okay=False, help="Folder of your own templates."
     ),
+    early: str = EARLY,
     no_cache: bool = typer.Option(False, "--no-cache", help="Ignore earlier answers."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
 ) -> None:
@@ -73,7 +75,9 @@ def gate(
     if margin is not None and not 0 < margin < 100:
         raise ConfigError(f"--margin takes points between 0 and 100, found {margin:g}")
     wanted = _formats(formats)
-    chosen = override(with_pair(load_experiment(experiment), None), templates=templates)
+    chosen = override(
+        with_pair(load_experiment(experiment), None), templates=templates, early=early
+    )
     options = RunOptions(use_cache=not no_cache)
     if update:
         _update(chosen, baseline, options, quiet)

@@ -26,6 +26,14 @@ _FORMAT = typer.Option(
 )
 
 
+EARLY = typer.Option(
+    None,
+    "--early",
+    help="End an answer where its checks' verdicts can no longer change (check), or where it is "
+    "known whether the item passes (prompt); such answers are kept apart from whole ones.",
+)
+
+
 @app.command()
 def run(
     experiment: str = typer.Argument(
@@ -78,6 +86,7 @@ def run(
     unsafe_code: bool = typer.Option(
         False, "--unsafe-code", help="The same without bubblewrap: answers run as you."
     ),
+    early: str = EARLY,
     no_cache: bool = typer.Option(False, "--no-cache", help="Ignore earlier answers."),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Print the grid and its cost; only tokenizers are loaded."
@@ -118,6 +127,7 @@ def run(
         system=system_text(system),
         templates=templates,
         checks=checks,
+        early=early,
         code="unsafe" if unsafe_code else "sandboxed" if code else None,
     )
     interactive = sys.stderr.isatty() and not quiet

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ from harness.engine.pipe import (
 from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
 from harness.engine.sampling import derive_seed
 from harness.engine.sequence import Job
-from harness.engine.stream import Stream
+from harness.engine.stream import Cutter, Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
 from harness.errors import ContextOverflow, EngineCrashed, EngineError, OutOfMemory
-from harness.protocols import Ability, OnToken
+from harness.protocols import Ability, OnToken, Until
 from harness.records import (
     EngineIdentity,
     EngineSettings,
@@ -40,7 +41,7 @@ from harness.records import (
     TokenScores,
 )
 
-ABILITIES: frozenset[Ability] = frozenset({"logprobs", "rules", "rerank"})
+ABILITIES: frozenset[Ability] = frozenset({"logprobs", "rules", "rerank", "early"})
 
 _RESTARTED = "its process died while answering and was started again; see the failed answers"
 
@@ -119,22 +120,29 @@ class Engine:
         return self._start().pid
 
     def generate(
-        self, requests: Sequence[Request], *, on_token: OnToken | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        on_token: OnToken | None = None,
+        until: Until | None = None,
     ) -> Iterator[Generation]:
         """Yield each request's generation as it finishes, in any order.
+
+        ``until`` ends answers early, those of reranked requests excepted.
 
         A request whose decoding kills the child comes back as ``failed``, with the child's last
         words. Raises ContextOverflow before anything is generated, EngineCrashed when the child
         dies whatever it is asked, EngineError while it is still answering an earlier call.
         """
         stream = Stream(on_token) if on_token else None
+        cutter = Cutter(until) if until else None
         jobs = self._jobs(requests, stream=on_token is not None)
         plain = [
-            job
+            replace(job, early=cutter is not None)
             for request, job in zip(requests, jobs, strict=True)
             if request.prompt.rerank is None
         ]
-        for event in self._finished(plain, stream):
+        for event in self._finished(plain, stream, cutter):
             yield _generation(event)
         reranked = [
             (request, job, request.prompt.rerank)
@@ -228,9 +236,13 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _finished(self, jobs: Sequence[Job], stream: Stream | None = None) -> Iterator[Event]:
+    def _finished(
+        self, jobs: Sequence[Job], stream: Stream | None = None, cutter: Cutter | None = None
+    ) -> Iterator[Event]:
         """The ``finished`` events of all jobs, failures included."""
-        for event in survive(lambda batch: self._run(batch, stream), jobs, answered=self._answered):
+        for event in survive(
+            lambda batch: self._run(batch, stream, cutter), jobs, answered=self._answered
+        ):
             if event["event"] == "finished":
                 self._answered |= event["finish"] != "failed"
                 yield event
@@ -258,11 +270,15 @@ class Engine:
                 "the engine is still answering; take or close those answers before asking for more"
             )
 
-    def _run(self, jobs: Sequence[Job], stream: Stream | None) -> Iterator[Event]:
+    def _run(
+        self, jobs: Sequence[Job], stream: Stream | None, cutter: Cutter | None
+    ) -> Iterator[Event]:
         """The child's events for one batch of jobs."""
         with self._exchange() as child:
             if stream:
                 stream.begin()
+            if cutter:
+                cutter.begin()
             child.send("generate", jobs=[job_to_json(job) for job in jobs])
             while True:
                 event = child.receive()
@@ -270,8 +286,11 @@ class Engine:
                     self._count(event["tally"])
                     self.plan = {name: event[name] for name in ("slots", "sizes")}
                     return
-                if event["event"] != "text":
-                    yield event
+                if event["event"] == "so far":
+                    if cutter and cutter.tell(event["key"], event["text"], event["tokens"]):
+                        child.send("end", key=event["key"])
+                elif event["event"] != "text":
+                    yield cutter.cut(event) if cutter and event["event"] == "finished" else event
                 elif stream:
                     stream.tell(event["key"], event["text"])
 

@@ -13,7 +13,7 @@ from harness import native
 from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.pipe import keep_spares
 from harness.errors import EngineCrashed, EngineError
-from harness.protocols import OnToken
+from harness.protocols import OnToken, Until
 from harness.records import EngineSettings, Generation, Request
 
 
@@ -50,7 +50,11 @@ class Fleet:
         return {name: sum(e.tally.get(name, 0) for e in self._opened) for name in names}
 
     def generate(
-        self, requests: Sequence[Request], *, on_token: OnToken | None = None
+        self,
+        requests: Sequence[Request],
+        *,
+        on_token: OnToken | None = None,
+        until: Until | None = None,
     ) -> Iterator[Generation]:
         """Yield each request's generation as it finishes on any device, in any order.
 
@@ -59,9 +63,10 @@ class Fleet:
         """
         self._engines[0].require_room(requests)
         # Prompts that share an opening stay together, so that a device decodes it once.
+        generate = partial(_generate, on_token=on_token, until=until)
         waiting = deque(sorted(requests, key=lambda request: request.prompt.token_ids))
         while waiting:
-            lost = yield from self._crew(waiting, on_token)
+            lost = yield from self._crew(waiting, generate)
             if len(lost) == len(self._engines):
                 raise next(iter(lost.values()))
             for engine, error in lost.items():
@@ -70,7 +75,7 @@ class Fleet:
                 self.notes += (f"a device was lost, the others did its work: {error}",)
 
     def _crew(
-        self, waiting: deque[Request], on_token: OnToken | None
+        self, waiting: deque[Request], generate: _Generate
     ) -> Generator[Generation, None, dict[Engine, EngineCrashed]]:
         """All devices at work until nothing is waiting; returns those that crashed."""
         results: queue.Queue[Generation | tuple[Engine, BaseException | None]] = queue.Queue()
@@ -79,7 +84,7 @@ class Fleet:
             engine.resume()
         crew = [
             threading.Thread(
-                target=self._work, args=(engine, waiting, results, stop, on_token), daemon=True
+                target=self._work, args=(engine, waiting, results, stop, generate), daemon=True
             )
             for engine in self._engines
         ]
@@ -129,12 +134,12 @@ class Fleet:
         waiting: deque[Request],
         results: queue.Queue[Generation | tuple[Engine, BaseException | None]],
         stop: threading.Event,
-        on_token: OnToken | None,
+        generate: _Generate,
     ) -> None:
         share: dict[str, Request] = {}
         try:
             while not stop.is_set() and (share := self._take(waiting)):
-                for generation in engine.generate(list(share.values()), on_token=on_token):
+                for generation in generate(engine, list(share.values())):
                     del share[generation.request_key]
                     results.put(generation)
             results.put((engine, None))
@@ -154,6 +159,18 @@ class Fleet:
             size = max(self._least, len(waiting) // (2 * len(self._engines)))
             taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
         return {request.key: request for request in taken}
+
+
+_Generate = Callable[[Engine, Sequence[Request]], Iterator[Generation]]
+
+
+def _generate(
+    engine: Engine,
+    requests: Sequence[Request],
+    on_token: OnToken | None,
+    until: Until | None,
+) -> Iterator[Generation]:
+    return engine.generate(requests, on_token=on_token, until=until)
 
 
 def _started(starts: Sequence[Callable[[], Engine]]) -> list[Engine]:

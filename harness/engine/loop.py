@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -118,8 +118,12 @@ class Loop:
         *,
         on_start: Callable[[Job], None],
         on_text: Callable[[Sequence], None],
+        ended: Callable[[], Collection[str]] = tuple,
     ) -> Iterator[Sequence]:
-        """Yield each job's sequence as it finishes."""
+        """Yield each job's sequence as it finishes.
+
+        ``ended`` is asked before every decode for the keys whose answers are not wanted further.
+        """
         queue = deque(jobs)
         prefixes = {} if self._trimmable else shared_prefix(jobs, self._plan.kinship)
         plain = all(not needs_chain(job.sampling) and job.rules is None for job in jobs)
@@ -133,6 +137,7 @@ class Loop:
                     ahead = self._worth_sharing(job, queue)
                     self._admit(choose_slot(free, job), job, prefixes.get(job.key, 0), ahead)
                 yield from self._step(on_text)
+                yield from self._end(ended())
                 self.tally.seconds = time.perf_counter() - begin
                 self.tally.native_seconds = self._runner.seconds - native_before
         finally:
@@ -229,9 +234,15 @@ class Loop:
                     self._accept(slot, slot.sequence, self._runner.chosen(row))
                 else:
                     self._take(slot, slot.sequence, row, logits[output])
-                if slot.sequence.job.stream:
+                if slot.sequence.job.stream or slot.sequence.job.early:
                     on_text(slot.sequence)
             if slot.sequence.finish is not None:
+                yield self._release(slot)
+
+    def _end(self, keys: Collection[str]) -> Iterator[Sequence]:
+        for slot in self._busy() if keys else ():
+            if slot.sequence is not None and slot.sequence.job.key in keys:
+                slot.sequence.finish = "decided"
                 yield self._release(slot)
 
     def _decode(self, feeds: Seq[tuple[Slot, int]]) -> int:

@@ -25,7 +25,7 @@ class Job:
 
     ``seed`` is the sampler's own (never 0xFFFFFFFF, which llama.cpp reads as "random");
     ``line_start`` says that the answer opens at the start of a line; ``stream`` asks for the text
-    as it is decoded.
+    as it is decoded, ``early`` for it every few tokens, since it may be ended there.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Job:
     line_start: bool = True
     rules: LogitRules | None = None
     stream: bool = False
+    early: bool = False
 
     @property
     def room(self) -> int:
@@ -77,6 +78,11 @@ class Sequence:
             self._look_for_stop(before)
         if len(self.tokens) >= self._last:
             self.finish = self._reason_at_limit()
+
+    @property
+    def open(self) -> bool:
+        """Whether its answer may still grow."""
+        return self.cut is None and self.finish is None
 
     def fail(self, error: str) -> None:
         """End as failed, with the reason."""

@@ -43,6 +43,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "line_start": job.line_start,
         "rules": asdict(job.rules) if job.rules else None,
         "stream": job.stream,
+        "early": job.early,
     }
 
 
@@ -63,6 +64,7 @@ def job_from_json(entry: Mapping[str, Any]) -> Job:
         line_start=entry["line_start"],
         rules=rules,
         stream=entry["stream"],
+        early=entry["early"],
     )
 
 

@@ -52,6 +52,9 @@ _LARGE_BLOCK = 4 << 20
 _PLENTY = 2 << 30
 """With so much memory free, some dozens of MB that glibc keeps decide nothing."""
 
+EARLY_EVERY = 4
+"""Tokens between two looks at whether an answer's verdicts are settled."""
+
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
 
@@ -107,6 +110,7 @@ class Worker:
             "generate": self.generate,
             "score": self.score,
             "rows": self.rows,
+            "end": self._late,
         }
         while True:
             command = self._commands.get()
@@ -178,6 +182,7 @@ class Worker:
             in_order(jobs, plan.kinship),
             on_start=lambda job: self.tell("started", key=job.key),
             on_text=self._stream,
+            ended=self._ended,
         ):
             self.tell("finished", **wire.sequence_to_json(sequence))
         self.tell("done", tally=asdict(loop.tally), slots=plan.slots, sizes=plan.sizes)
@@ -227,8 +232,24 @@ class Worker:
             runner.close()
 
     def _stream(self, sequence: Decoding) -> None:
-        if text := sequence.take_shown():
-            self.tell("text", key=sequence.job.key, text=text)
+        key, size = sequence.job.key, len(sequence.tokens)
+        if sequence.job.early:
+            if sequence.open and size % EARLY_EVERY == 0 and (text := sequence.take_shown()):
+                self.tell("so far", key=key, text=text, tokens=size)
+        elif text := sequence.take_shown():
+            self.tell("text", key=key, text=text)
+
+    def _late(self, _: Command) -> None:
+        """The answer that was to end has ended by itself meanwhile."""
+
+    def _ended(self) -> Sequence[str]:
+        """The keys whose answers the parent wants no further."""
+        keys = []
+        while not self._commands.empty():
+            command = self._commands.get()
+            if command["op"] == "end":
+                keys.append(command["key"])
+        return keys
 
     def _loaded(self) -> Model:
         if self._model is None:

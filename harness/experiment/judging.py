@@ -134,6 +134,8 @@ def _examine(
     code: CodeSettings, exam: _Exam
 ) -> tuple[tuple[CheckResult, ...], dict[str, float], Views]:
     """Verdicts on the answer, its health, and what its other views come to."""
+    if exam.finish_reason == "decided":  # health and the other views need the whole answer
+        return checks.judge_cut(exam.sample, exam.response, code=code), {}, Views()
     texts = dict.fromkeys((exam.response, exam.first_turn, exam.untrimmed))
     verdicts = {text: checks.judge(exam.sample, text, code=code) for text in texts}
     languages = [

@@ -83,10 +83,11 @@ def override(
     templates: Sequence[Path] = (),
     checks: Sequence[Path] = (),
     code: str | None = None,
+    early: str | None = None,
 ) -> Experiment:
     """The experiment with what the command line says; ConfigError as for a wrong file."""
     data = experiment.model_dump(mode="json", by_alias=True)
-    given = {"seed": seed, "epochs": epochs, "code": code}
+    given = {"seed": seed, "epochs": epochs, "code": code, "early": early}
     data |= {key: value for key, value in given.items() if value is not None}
     if isinstance(n_gpu_layers, int) and n_gpu_layers < -1:
         raise ConfigError(f"--ngl {n_gpu_layers}: wanted a number of layers, -1 for all, or auto")

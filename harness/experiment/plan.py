@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import strategies
+from harness import checks, strategies
 from harness.config import Experiment
 from harness.errors import ConfigError
-from harness.experiment.backend import Backends, StageModel
+from harness.experiment.backend import BackendKind, Backends, StageModel
 from harness.hashing import tagged_hash
 from harness.intake import near
 from harness.protocols import Tokenizer
@@ -94,6 +94,7 @@ def plan(
     requests: dict[tuple[str, str], tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
     sampling = experiment.sampling.record()
+    by_id = {sample.id: sample for sample in samples}
     with _Prompts(templates, backends) as prompts:
         for item in stage_models:
             cell = (item.stage, item.level)
@@ -105,8 +106,9 @@ def plan(
                 rendered, left_out = prompts.of(item, arm, asked)
                 skipped += [Skipped(name, condition, reason) for name, reason in left_out.items()]
                 for name, prompt in rendered.items():
+                    early = _early(experiment, backends.of(item), by_id[name], prompt)
                     group += _requests(
-                        experiment, sampling, item, condition, name, prompt, identity
+                        experiment, sampling, item, condition, name, prompt, identity, early
                     )
             requests[cell] = tuple(group)
     used = {arm.strategy for entries in arms.values() for arm in entries}
@@ -217,6 +219,7 @@ def _requests(
     sample_id: str,
     prompt: RenderedPrompt,
     identity: EngineIdentity,
+    early: str,
 ) -> list[Request]:
     return [
         Request(
@@ -227,6 +230,7 @@ def _requests(
                 seed=experiment.seed,
                 epoch=epoch,
                 engine=identity,
+                early=early,
             ),
             sample_id=sample_id,
             condition=condition,
@@ -235,6 +239,16 @@ def _requests(
             sampling=sampling,
             seed=experiment.seed,
             epoch=epoch,
+            early=early,
         )
         for epoch in range(experiment.epochs)
     ]
+
+
+def _early(
+    experiment: Experiment, kind: BackendKind, sample: Sample, prompt: RenderedPrompt
+) -> str:
+    """What of early decisions enters the request; empty where its answer is generated whole."""
+    if experiment.early is None or prompt.rerank is not None or "early" not in kind.abilities:
+        return ""
+    return checks.early_digest(sample, experiment.early)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from harness import checks
 from harness.checks import CodeSettings
@@ -21,6 +22,7 @@ from harness.experiment.backend import (
     fitted_settings,
     opened,
 )
+from harness.experiment.early import saved, until
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
@@ -28,7 +30,7 @@ from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import pair_notes, resolve_models, with_pair
 from harness.experiment.suites import load_samples
 from harness.experiment.watch import Watcher, together
-from harness.protocols import Backend
+from harness.protocols import Backend, Until
 from harness.records import Generation, Request, Scored
 from harness.reporting import Run, writable, write_run, written_before
 from harness.resources import reports_dir
@@ -199,6 +201,8 @@ def generate(
         )
         watcher.say(notes[-1])
     failed: list[Generation] = []
+    form = prepared.experiment.early
+    ends = until(planned, form) if form else None
     open_cells = [
         number
         for number, item in enumerate(planned.stage_models, start=1)
@@ -219,7 +223,7 @@ def generate(
             ) as backend:
                 if number < open_cells[-1]:
                     backend.expect_another()
-                for request, generation in _answers(backend, pending, name):
+                for request, generation in _answers(backend, pending, name, ends):
                     store.add(request, generation, replace=not use_cache)
                     generations[request.key] = generation
                     if generation.finish_reason == "failed":
@@ -231,6 +235,8 @@ def generate(
     finally:
         prepared.backends.dismiss()
     watcher.finish(failed)
+    if form and (told := saved(form, every.values(), generations.values())):
+        notes.append(told)
     return Answered(
         generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))
     )
@@ -265,10 +271,12 @@ def pending_of(requests: Sequence[Request], known: Mapping[str, Generation]) -> 
 
 
 def _answers(
-    backend: Backend, pending: Sequence[Request], name: str
+    backend: Backend, pending: Sequence[Request], name: str, ends: Until | None
 ) -> Iterator[tuple[Request, Generation]]:
     by_key = {request.key: request for request in pending}
-    for generation in backend.generate(pending):
+    # A backend that can not end answers early does not know the argument.
+    more: dict[str, Any] = {"until": ends} if ends and "early" in backend.abilities else {}
+    for generation in backend.generate(pending, **more):
         yield by_key.pop(generation.request_key), generation
     if by_key:
         raise EngineError(

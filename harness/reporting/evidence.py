@@ -40,16 +40,19 @@ def null_floor_section(analysis: Analysis) -> str:
 def how_answers_end(analysis: Analysis) -> str:
     """Finish reasons at the reference level."""
     rows = []
+    cut = any(item.finish.get("decided") for item in _at_reference(analysis))
+    reasons = [reason for reason in FINISH_REASONS if cut or reason != "decided"]
     for item in _at_reference(analysis):
-        shares = [numbers.percent(item.finish.get(reason, 0.0), 0) for reason in FINISH_REASONS]
+        shares = [numbers.percent(item.finish.get(reason, 0.0), 0) for reason in reasons]
         rows.append([_arm(item), *shares, numbers.decimal(item.mean_completion_tokens, 0)])
     if not rows:
         return ""
     return paragraphs(
-        table(["arm", *FINISH_REASONS, "answer tokens"], rows),
+        table(["arm", *reasons, "answer tokens"], rows),
         "eos: the model ended its turn; stop: a stop string; length: the token limit; loop: the "
         "text repeats itself; failed: no answer came; left out: an item that the arm cannot "
-        "express and was not asked (both are missing). Truncated answers are scored as they are.",
+        "express and was not asked (both are missing). Truncated answers are scored as they are."
+        + (" decided: cut where its verdicts could no longer change." if cut else ""),
     )
 
 

@@ -16,6 +16,7 @@ from harness.records import (
     CheckResult,
     CheckSpec,
     Condition,
+    FinishReason,
     Generation,
     Message,
     Role,
@@ -23,6 +24,7 @@ from harness.records import (
     Sample,
     Scored,
     Views,
+    all_loose,
 )
 from harness.reporting.scrub import scrub_text
 from harness.reporting.tables import ordered
@@ -69,7 +71,7 @@ def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[
             "completion_tokens": generation.completion_tokens,
             "seconds": generation.seconds,  # unrounded: rates are computed from it again
             "prompt_level_strict": all(r.strict for r in judged) if judged else None,
-            "prompt_level_loose": all(r.loose for r in judged) if judged else None,
+            "prompt_level_loose": all_loose(row.results),
             "checks": [_verdict(result) for result in row.results],
             "earlier": [_verdict(result) for result in row.earlier],
             "views": {"first_turn": row.views.first_turn, "untrimmed": row.views.untrimmed},
@@ -230,7 +232,7 @@ class _Row(_Strict):
     prefill: str = ""
     text: str
     answer: str
-    finish_reason: Literal["eos", "stop", "length", "loop", "failed"]
+    finish_reason: FinishReason
     prompt_tokens: int = Field(0, ge=0)
     completion_tokens: int = Field(0, ge=0)
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.analysis import Analysis, ConditionSummary
 from harness.analysis.summaries import LEFT_OUT
-from harness.records import Comparison, Estimate, Scored
+from harness.records import Comparison, Estimate, Scored, all_loose
 from harness.reporting.cells import Row
 from harness.reporting.scrub import scrub_text
 from harness.stats.recovery import Recovery
@@ -57,7 +57,6 @@ def answer_rows(scored: Sequence[Scored]) -> Iterator[Row]:
     """One row per answer, without its verdicts' details."""
     for row in ordered(scored):
         generation = row.generation
-        loose = [result.loose for result in row.results if result.loose is not None]
         yield {
             "sample_id": row.sample.id,
             "suite": row.sample.suite,
@@ -76,7 +75,7 @@ def answer_rows(scored: Sequence[Scored]) -> Iterator[Row]:
             "completion_tokens": generation.completion_tokens,
             "seconds": generation.seconds,
             "prompt_level_strict": row.passed,
-            "prompt_level_loose": None if row.passed is None else all(loose),
+            "prompt_level_loose": None if row.passed is None else all_loose(row.results),
             "first_turn_strict": row.views.first_turn,
             "untrimmed_strict": row.views.untrimmed,
             "request_key": row.key,

@@ -40,6 +40,10 @@ class Pattern:
         """How many non-overlapping matches there are; raises TimeoutError."""
         return sum(1 for _ in self._compiled.finditer(text, **self._limit))
 
+    def ends(self, text: str) -> list[int]:
+        """Where the non-overlapping matches end; raises TimeoutError."""
+        return [match.end() for match in self._compiled.finditer(text, **self._limit)]
+
     def found(self, text: str) -> bool:
         """Whether there is a match anywhere; raises TimeoutError."""
         return self._compiled.search(text, **self._limit) is not None
