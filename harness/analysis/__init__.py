@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.ablation import ablations, category_shares
+from harness.analysis.ablation import ablations
 from harness.analysis.decisions import decide
 from harness.analysis.grid import Grid, build_grid
 from harness.analysis.pairs import (
@@ -21,7 +21,7 @@ from harness.analysis.pairs import (
     strategy_pairs,
 )
 from harness.analysis.sensitivity import sensitivities
-from harness.analysis.spread import suite_scores, suite_shares, variances
+from harness.analysis.spread import category_shares, suite_scores, suite_shares, variances
 from harness.analysis.summaries import null_floor, predictabilities, summarise
 from harness.analysis.values import (
     Ablation,
@@ -91,6 +91,7 @@ def analyse(
         raw = raw_arm(grid, recovery[0], reference)
         instruct = instruct_arm(grid, recovery[1], reference)
     winner = next((item.winner for item in best if item.level == reference), None)
+    ends = (winner, raw, instruct) if winner and raw and instruct else None
     stages = sorted({c.stage for c in grid.conditions})
     units = len(set(grid.headline_clusters.tolist()))
     margin = default_margin(units) if margin is None else margin
@@ -133,11 +134,11 @@ def analyse(
         unranked=ranking_refused(grid, recovery[0], reference) if recovery else "",
         notes=tuple(_notes(grid, recovery, reference_level, reference)),
         ablations=tuple(ablations(grid, raw, instruct, seed)),
-        category_shares=tuple(category_shares(grid, raw, winner, instruct, seed)),
+        category_shares=tuple(category_shares(grid, ends, seed)) if ends else (),
         variances=tuple(variances(grid, stages, reference, seed)),
         suite_scores=tuple(suite_scores(grid, reference)),
-        suite_shares=suite_shares(grid, raw, winner, instruct, seed),
-        sensitivities=tuple(sensitivities(grid, raw, winner, instruct, seed)),
+        suite_shares=suite_shares(grid, ends, seed) if ends else None,
+        sensitivities=tuple(sensitivities(grid, ends, seed)) if ends else (),
     )
 
 

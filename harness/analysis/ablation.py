@@ -1,4 +1,4 @@
-"""What an arm passes without being asked to, and the recovered share of each category."""
+"""What an arm passes without being asked to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.analysis.grid import Grid
-from harness.analysis.values import Ablation, CategoryShare
+from harness.analysis.values import Ablation
 from harness.records import ABLATED, Condition, Estimate
 from harness.stats.pairs import paired
 from harness.stats.rates import Floats, clustered_rate
@@ -58,25 +58,3 @@ def _of_passes(grid: Grid, passes: Floats, unasked: Floats) -> Estimate:
     kept = weights > 0
     hits = weights[kept] * unasked[kept]
     return clustered_rate(hits, weights[kept], grid.headline_clusters[kept], repeats=grid.epochs)
-
-
-def category_shares(
-    grid: Grid,
-    raw: Condition | None,
-    wrapper: Condition | None,
-    instruct: Condition | None,
-    seed: int,
-) -> list[CategoryShare]:
-    """The recovered share of one wrapper in each category of headline items, by name."""
-    if raw is None or wrapper is None or instruct is None:
-        return []
-    samples = [s for s, kept in zip(grid.samples, grid.headline, strict=True) if kept]
-    names = np.array([sample.category for sample in samples], dtype=object)
-    found = []
-    for name in sorted(set(names.tolist())):
-        mine = np.asarray(names == name, dtype=bool)
-        triple = tuple(grid.score(arm)[mine] for arm in (wrapper, raw, instruct))
-        clusters = grid.headline_clusters[mine]
-        recovery = recovered_shares([(triple[0], triple[1], triple[2])], clusters, seed=seed)[0]
-        found.append(CategoryShare(name, wrapper, int(mine.sum()), recovery))
-    return found

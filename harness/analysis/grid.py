@@ -42,10 +42,11 @@ class Grid:
     ``clusters`` ``(items,)`` joins items that are paraphrases of one another; ``units`` names
     them. An item that an arm did not answer is wrong there, and counted as missing beside it; an
     item whose checks are unsupported is NaN in every condition, one without an ablated text in the
-    ablated conditions.
+    ablated conditions. ``places`` are the items' positions by suite and id.
     """
 
     samples: tuple[Sample, ...]
+    places: Mapping[tuple[str, str], int]
     units: tuple[str, ...]
     clusters: Ints
     headline: Mask
@@ -87,6 +88,15 @@ class Grid:
         return float(found.missing[known].mean()) if known.any() else 0.0
 
     @property
+    def headline_samples(self) -> list[Sample]:
+        """The headline items."""
+        return [s for s, kept in zip(self.samples, self.headline, strict=True) if kept]
+
+    def place(self, row: Scored) -> int:
+        """The position of the item that a row answers."""
+        return self.places[_name(row.sample)]
+
+    @property
     def headline_clusters(self) -> Ints:
         """Clusters of the headline items."""
         return self.clusters[self.headline]
@@ -111,6 +121,7 @@ def build_grid(scored: Sequence[Scored]) -> Grid:
     headline_kinds = ("instruction",) if "instruction" in kinds else tuple(sorted(kinds))
     return Grid(
         samples=samples,
+        places=place,
         units=units,
         clusters=np.array([numbers[unit] for unit in units], dtype=np.int64),
         headline=np.array([sample.kind in headline_kinds for sample in samples], dtype=bool),

@@ -8,8 +8,8 @@ from math import nan
 import numpy as np
 
 from harness import numbers
-from harness.analysis.grid import Grid
-from harness.analysis.values import Sensitivity, claims_of
+from harness.analysis.grid import Grid, outcomes
+from harness.analysis.values import Ends, Sensitivity, claims_of
 from harness.records import Condition, Scored
 from harness.stats.rates import Floats
 from harness.stats.recovery import recovered_shares
@@ -33,8 +33,8 @@ def _unended_wrong(row: Scored) -> float:
 
 
 def _loose(row: Scored) -> float:
-    judged = [r.strict if r.loose is None else r.loose for r in row.results if r.strict is not None]
-    return float(row.passed is not None and all(judged))
+    judged = outcomes(row)
+    return float(judged is not None and all(judged[1]))
 
 
 def _view(name: str) -> Outcome:
@@ -45,46 +45,31 @@ def _view(name: str) -> Outcome:
     return read
 
 
-WHOLE = frozenset(
-    {
-        "answers without an end wrong",
-        "loose verdicts",
-        "cut before another speaker's turn",
-        "not cut at a stop string",
-    }
-)
-"""Ways that need whole answers, and say nothing of those that were cut early."""
-
 WAYS: dict[str, Outcome] = {
     REPORTED: _reported,
     "missing answers right": _missing(1.0),
     "missing answers left out": _missing(nan),
+}
+"""Ways to count. As reported, a missing answer is wrong and an unended one is judged."""
+
+WHOLE_WAYS: dict[str, Outcome] = {
     "answers without an end wrong": _unended_wrong,
     "loose verdicts": _loose,
     "cut before another speaker's turn": _view("first_turn"),
     "not cut at a stop string": _view("untrimmed"),
 }
-"""Every other way to count. As reported, a missing answer is wrong and an unended one is judged."""
+"""Further ways that need whole answers, and say nothing of those that were cut early."""
 
 
-def sensitivities(
-    grid: Grid,
-    raw: Condition | None,
-    wrapper: Condition | None,
-    instruct: Condition | None,
-    seed: int,
-) -> list[Sensitivity]:
+def sensitivities(grid: Grid, arms: Ends, seed: int) -> list[Sensitivity]:
     """The two claims about one wrapper (against raw, against instruct) under each way to count.
 
     The wrapper is the named winner throughout, its choice not made again: the table asks whether
     the counting matters, and every row is paired with the same items. A way that changes no answer
     is marked, not left out.
     """
-    if raw is None or wrapper is None or instruct is None:
-        return []
-    arms = (wrapper, raw, instruct)
     cut = any(r.generation.finish_reason == "decided" for arm in arms for r in grid.rows[arm])
-    ways = {way: outcome for way, outcome in WAYS.items() if not (cut and way in WHOLE)}
+    ways = WAYS if cut else WAYS | WHOLE_WAYS
     triples = []
     for outcome in ways.values():
         scores = [_scores(grid, arm, outcome) for arm in arms]
@@ -94,7 +79,7 @@ def sensitivities(
     return [
         Sensitivity(
             way=way,
-            wrapper=wrapper,
+            wrapper=arms[0],
             recovery=recovery,
             changes=not all(map(_same, triple, triples[0])),
             claims=claims_of(recovery),
@@ -126,11 +111,10 @@ def _scores(grid: Grid, condition: Condition, outcome: Outcome) -> Floats:
 
     An epoch that was not asked (no row) counts as a missing one does as reported: wrong.
     """
-    place = {(sample.suite, sample.id): at for at, sample in enumerate(grid.samples)}
     n = len(grid.samples)
     sums, left_out, rows = np.zeros(n), np.zeros(n), np.zeros(n)
     for row in grid.rows[condition]:
-        at, value = place[row.sample.suite, row.sample.id], outcome(row)
+        at, value = grid.place(row), outcome(row)
         rows[at] += 1
         if np.isnan(value):
             left_out[at] += 1

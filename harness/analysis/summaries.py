@@ -25,7 +25,7 @@ def null_floor(grid: Grid, mask: Mask) -> NullFloor | None:
     """The best non-echo control on the masked items; ties go to the first name."""
     found = []
     for control in grid.controls:
-        score = _rate(grid, grid.verdicts[control], grid.verdicts[control].strict, None, mask)
+        score = rate(grid, grid.verdicts[control], grid.verdicts[control].strict, None, mask)
         if control.strategy != ECHO and score.value is not None:
             found.append(NullFloor(control.strategy, score.value))
     return max(found, key=lambda floor: floor.value, default=None)
@@ -48,7 +48,7 @@ def summarise(
         headline=_whole(rows, _metrics(grid, verdicts, grid.headline, floors[1])),
         kinds=_by(grid, verdicts, [sample.kind for sample in grid.samples]),
         categories=_by(grid, verdicts, [sample.category for sample in grid.samples]),
-        common=_rate(grid, verdicts, verdicts.observed, None, _common(grid)),
+        common=rate(grid, verdicts, verdicts.observed, None, _common(grid)),
         bounds=_bounds(verdicts, grid.headline),
         missing_share=grid.missing_share(condition),
         n_generations=len(rows),
@@ -119,17 +119,17 @@ def predictabilities(grid: Grid) -> tuple[Predictability, ...]:
 
 
 def _metrics(grid: Grid, verdicts: Verdicts, mask: Mask, floor: NullFloor | None) -> Metrics:
-    strict = _rate(grid, verdicts, verdicts.strict, None, mask)
+    strict = rate(grid, verdicts, verdicts.strict, None, mask)
     return Metrics(
         prompt_strict=strict,
-        inst_strict=_rate(grid, verdicts, verdicts.strict_passed, verdicts.checks, mask),
-        prompt_loose=_rate(grid, verdicts, verdicts.loose, None, mask),
-        inst_loose=_rate(grid, verdicts, verdicts.loose_passed, verdicts.checks, mask),
+        inst_strict=rate(grid, verdicts, verdicts.strict_passed, verdicts.checks, mask),
+        prompt_loose=rate(grid, verdicts, verdicts.loose, None, mask),
+        inst_loose=rate(grid, verdicts, verdicts.loose_passed, verdicts.checks, mask),
         null_corrected=null_corrected(strict, floor.value if floor else None),
     )
 
 
-def _rate(
+def rate(
     grid: Grid, verdicts: Verdicts, passes: Floats, sizes: Floats | None, mask: Mask
 ) -> Estimate:
     """A clustered rate over the masked items; without sizes each item weighs one.
@@ -169,7 +169,7 @@ def _common(grid: Grid) -> Mask:
 def _by(grid: Grid, verdicts: Verdicts, labels: Sequence[str]) -> dict[str, Estimate]:
     column = np.array(labels, dtype=object)
     return {
-        label: _rate(grid, verdicts, verdicts.strict, None, np.asarray(column == label, dtype=bool))
+        label: rate(grid, verdicts, verdicts.strict, None, np.asarray(column == label, dtype=bool))
         for label in sorted(set(labels))
     }
 

@@ -149,6 +149,10 @@ class BestWrapper:
     interaction: Estimate | None
 
 
+Ends = tuple[Condition, Condition, Condition]
+"""What a recovered share is made of: wrapper, raw, instruct."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ablation:
     """An arm against itself without the instruction, both judged by the items' checks.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from harness.cli.app import app
+from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError
 from harness.resources import MADE_FOLDERS, cache_dir, is_made
+
+if TYPE_CHECKING:
+    from harness.store import ModelUsage
 
 cache = typer.Typer(
     help="What the harness keeps on disk: answers, quantized files, suites. "
@@ -27,19 +31,17 @@ _DAY = 86_400
 
 @cache.command("list")
 def list_(
-    as_json: bool = typer.Option(
-        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
-    ),
+    as_json: bool = JSON,
 ) -> None:
     """Show the cache's place and size, and the stored answers of each model file."""
     from rich.console import Console
     from rich.table import Table
 
-    from harness.store import Store, default_store
+    from harness.store import default_store
 
     folder = cache_dir()
     if as_json:
-        typer.echo(json.dumps(_listing(folder), indent=1))
+        print_json(_listing(folder))
         return
     typer.echo(f"cache: {folder} ({_size(folder)})")
     if not folder.is_dir():
@@ -51,32 +53,39 @@ def list_(
     if not default_store().is_file():
         typer.echo("answers: none stored")
         return
-    with Store(default_store()) as store:
-        usage = store.usage()
     table = Table("model sha256", "answers", "size", "last used (UTC)", title="stored answers")
-    for use in usage:
-        when = datetime.fromtimestamp(use.last_used, timezone.utc).strftime("%Y-%m-%d %H:%M")
+    for use in _usage():
+        when = _when(use).strftime("%Y-%m-%d %H:%M")
         table.add_row(use.model_sha256[:16], str(use.answers), _human(use.text_bytes), when)
     Console().print(table)
 
 
 def _listing(folder: Path) -> dict[str, Any]:
     """The cache's place, and the stored answers of each model file."""
+    answers = [
+        {
+            "model_sha256": use.model_sha256,
+            "answers": use.answers,
+            "bytes": use.text_bytes,
+            "last_used": _when(use).isoformat(),
+        }
+        for use in _usage()
+    ]
+    return {"folder": str(folder), "answers": answers}
+
+
+def _usage() -> Sequence[ModelUsage]:
+    """The stored answers of each model file; none where there is no store."""
     from harness.store import Store, default_store
 
-    usage = []
-    if default_store().is_file():
-        with Store(default_store()) as store:
-            usage = [
-                {
-                    "model_sha256": use.model_sha256,
-                    "answers": use.answers,
-                    "bytes": use.text_bytes,
-                    "last_used": datetime.fromtimestamp(use.last_used, timezone.utc).isoformat(),
-                }
-                for use in store.usage()
-            ]
-    return {"folder": str(folder), "answers": usage}
+    if not default_store().is_file():
+        return ()
+    with Store(default_store()) as store:
+        return store.usage()
+
+
+def _when(use: ModelUsage) -> datetime:
+    return datetime.fromtimestamp(use.last_used, timezone.utc)
 
 
 @cache.command()

@@ -11,6 +11,7 @@ import typer
 
 from harness.atomic import writing
 from harness.cli.app import app
+from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError
 from harness.sanitize import for_terminal
 
@@ -33,9 +34,7 @@ def list_(
     kind: str = typer.Argument(help=f"One of: {', '.join(KINDS)}."),
     name: str = typer.Argument(None, help="With checks: one of them, with its examples."),
     plugins: list[Path] = _PLUGINS,
-    as_json: bool = typer.Option(
-        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
-    ),
+    as_json: bool = JSON,
 ) -> None:
     """List what there is: checks, suites, experiments, strategies, controls or families."""
     if kind not in KINDS:
@@ -53,7 +52,7 @@ def list_(
         raise ConfigError(f"only checks can be shown one by one; try `harness list {kind}`")
     rows = _LISTS[kind]()
     if as_json:
-        typer.echo(json.dumps([{"id": first, "about": second} for first, second in rows], indent=1))
+        print_json([{"id": first, "about": second} for first, second in rows])
     else:
         _print_table(rows)
 

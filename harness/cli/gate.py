@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.cli.run import EARLY
+from harness.cli.options import EARLY
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:

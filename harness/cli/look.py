@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from harness.cli.app import app
+from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError
 from harness.sanitize import for_terminal
 
 _MISMATCHES = 50
 _RUN = typer.Argument("latest", help="A run's folder, latest, or an experiment's name.")
-_JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
 
 
 @app.command(epilog="Examples: harness runs · harness runs tiny --json")
 def runs(
     experiment: str = typer.Argument(None, help="Only runs of this experiment."),
-    as_json: bool = _JSON,
+    as_json: bool = JSON,
 ) -> None:
     """List the runs below reports/, the latest last. No model is loaded, nothing is written."""
     from harness.reporting.runs import list_runs
 
     found = list_runs(experiment)
     if as_json:
-        _print_json([entry.as_json() for entry in found])
+        print_json([entry.as_json() for entry in found])
         return
     if not found:
         typer.echo("no runs below reports/ yet; `harness run` makes one")
@@ -52,7 +51,7 @@ def show(
         None, "--differ", metavar="A B", help="Only items on which two arms differ."
     ),
     limit: int = typer.Option(20, "--limit", min=1, help="Items shown at most (not with --json)."),
-    as_json: bool = _JSON,
+    as_json: bool = JSON,
 ) -> None:
     """Show a run's answers: prompts with control tokens, answers, verdicts and their reasons.
 
@@ -66,7 +65,7 @@ def show(
     found = read_run(run)
     rows = chosen(found, wanted)
     if as_json:
-        _print_json(rows_as_json(rows))
+        print_json(rows_as_json(rows))
     elif wanted == Wanted(items=[], arms=[]):
         typer.echo(for_terminal(overview(found, rows)))
     else:
@@ -176,7 +175,3 @@ def export(
             lacking = "passes" if layout == "sft" else "passes where another fails"
             raise ConfigError(f"nothing to export: no answer {lacking}; {out} is left as it was")
     typer.echo(f"{out}: {count} rows")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=True, indent=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from harness.cli.app import app
+from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError, DigestMismatch, ModelError
 from harness.models.levels import misnamed, require_level
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
+    from harness.models.doctor import Finding
     from harness.models.hub import Wanted
     from harness.records import ModelFile
 
@@ -310,9 +313,7 @@ def imatrix(
 
 @app.command()
 def doctor(
-    as_json: bool = typer.Option(
-        False, "--json", help="Print JSON; docs/looking.md says what the keys hold."
-    ),
+    as_json: bool = JSON,
 ) -> None:
     """Check Python, llama.cpp, devices, disk and the hub, and say what to do about each.
 
@@ -322,10 +323,15 @@ def doctor(
 
     findings = examine()
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
-    for finding in () if as_json else findings:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _print_findings(findings)
+    if any(finding.state == "FAIL" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings:
         _say(f"{finding.state:<5} {finding.what:<16} {finding.found}")
         if finding.advice:
             _say(f"{'':<22} -> {finding.advice}")
-    if any(finding.state == "FAIL" for finding in findings):
-        raise typer.Exit(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import typer
 
 from harness import numbers
 from harness.cli.app import app
+from harness.cli.options import JSON, print_json
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def plan(
     probe: bool = typer.Option(
         False, "--probe", help="Answer a few of the requests, stored for the run, to tell the time."
     ),
-    as_json: bool = typer.Option(False, "--json", help="As JSON."),
+    as_json: bool = JSON,
 ) -> None:
     """Say what an experiment will cost and what its items can tell, before it is run.
 
@@ -56,7 +56,7 @@ def plan(
     seen = told(prepared) if power else None
     if as_json:
         value = {"cost": [asdict(item) for item in found], "power": seen and asdict(seen)}
-        typer.echo(json.dumps(value, indent=1))
+        print_json(value)
         return
     for line in [*_cost_lines(found), *(_power_lines(seen) if seen else ())]:
         typer.echo(for_terminal(line))

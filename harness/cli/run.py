@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
+from harness.cli.options import EARLY, JSON, print_json
 from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
@@ -23,14 +23,6 @@ _FORMAT = typer.Option(
     None,
     "--format",
     help="Write the tables as csv, json, parquet too, comma-separated (md, html: always).",
-)
-
-
-EARLY = typer.Option(
-    None,
-    "--early",
-    help="End an answer where its checks' verdicts can no longer change (check), or where it is "
-    "known whether the item passes (prompt); such answers are kept apart from whole ones.",
 )
 
 
@@ -97,9 +89,7 @@ def run(
     ),
     form: str = _FORMAT,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
-    as_json: bool = typer.Option(
-        False, "--json", help="Print what the run decides as JSON (keys: docs/looking.md)."
-    ),
+    as_json: bool = JSON,
 ) -> None:
     """Run an experiment and write its reports; the same command again goes on where it stopped.
 
@@ -225,7 +215,7 @@ def _print_json(result: RunResult) -> None:
         "failed": len(result.failed),
         "decisions": [asdict(decision) for decision in result.run.decisions],
     }
-    typer.echo(json.dumps(value, indent=1))
+    print_json(value)
 
 
 def _require_answers(result: RunResult) -> None:

@@ -62,8 +62,11 @@ class Fleet:
         EngineCrashed when none is left.
         """
         self._engines[0].require_room(requests)
+
+        def generate(engine: Engine, share: Sequence[Request]) -> Iterator[Generation]:
+            return engine.generate(share, on_token=on_token, until=until)
+
         # Prompts that share an opening stay together, so that a device decodes it once.
-        generate = partial(_generate, on_token=on_token, until=until)
         waiting = deque(sorted(requests, key=lambda request: request.prompt.token_ids))
         while waiting:
             lost = yield from self._crew(waiting, generate)
@@ -162,15 +165,6 @@ class Fleet:
 
 
 _Generate = Callable[[Engine, Sequence[Request]], Iterator[Generation]]
-
-
-def _generate(
-    engine: Engine,
-    requests: Sequence[Request],
-    on_token: OnToken | None,
-    until: Until | None,
-) -> Iterator[Generation]:
-    return engine.generate(requests, on_token=on_token, until=until)
 
 
 def _started(starts: Sequence[Callable[[], Engine]]) -> list[Engine]:

@@ -23,8 +23,6 @@ from harness.records import (
     Views,
 )
 
-"""Suffix of the condition in which a prefilled answer is judged without its opening."""
-
 _OFF = CodeSettings()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import checks, strategies
 from harness.config import Experiment
 from harness.errors import ConfigError
-from harness.experiment.backend import BackendKind, Backends, StageModel
+from harness.experiment.backend import Backends, StageModel
 from harness.hashing import tagged_hash
 from harness.intake import near
 from harness.protocols import Tokenizer
@@ -94,7 +94,8 @@ def plan(
     requests: dict[tuple[str, str], tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
     sampling = experiment.sampling.record()
-    by_id = {sample.id: sample for sample in samples}
+    form = experiment.early
+    early = {sample.id: checks.early_digest(sample, form) for sample in samples} if form else {}
     with _Prompts(templates, backends) as prompts:
         for item in stage_models:
             cell = (item.stage, item.level)
@@ -105,10 +106,11 @@ def plan(
                 asked = _asked_of(experiment, arm, samples)
                 rendered, left_out = prompts.of(item, arm, asked)
                 skipped += [Skipped(name, condition, reason) for name, reason in left_out.items()]
+                able = "early" in backends.of(item).abilities
                 for name, prompt in rendered.items():
-                    early = _early(experiment, backends.of(item), by_id[name], prompt)
+                    cut = early.get(name, "") if able and prompt.rerank is None else ""
                     group += _requests(
-                        experiment, sampling, item, condition, name, prompt, identity, early
+                        experiment, sampling, item, condition, name, prompt, identity, cut
                     )
             requests[cell] = tuple(group)
     used = {arm.strategy for entries in arms.values() for arm in entries}
@@ -243,12 +245,3 @@ def _requests(
         )
         for epoch in range(experiment.epochs)
     ]
-
-
-def _early(
-    experiment: Experiment, kind: BackendKind, sample: Sample, prompt: RenderedPrompt
-) -> str:
-    """What of early decisions enters the request; empty where its answer is generated whole."""
-    if experiment.early is None or prompt.rerank is not None or "early" not in kind.abilities:
-        return ""
-    return checks.early_digest(sample, experiment.early)

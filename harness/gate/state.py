@@ -15,7 +15,7 @@ from harness.experiment.walk import generate
 from harness.gate.baseline import Arm, Baseline, Item, shortened
 from harness.gate.sources import source_of
 from harness.hashing import tagged_hash
-from harness.records import Condition, RenderedPrompt, Request, Sample, Scored, all_pass
+from harness.records import Condition, RenderedPrompt, Request, Sample, Scored
 from harness.store import Store
 from harness.strategies import load_templates
 
@@ -227,15 +227,9 @@ def prompt_digest(prompt: RenderedPrompt) -> str:
 
 def _item(name: str, rows: Sequence[Scored], digest: str) -> Item:
     """An item's epochs as one line: the share that passed, the first answer."""
-    outcomes = [_passes(row) for row in rows]
-    known = [value for value in outcomes if value is not None]
+    known = [row.passed for row in rows if row.passed is not None]
     share = sum(known) / len(known) if known else None
     return Item(name, share, digest, shortened(rows[0].generation.answer))
-
-
-def _passes(row: Scored) -> float | None:
-    passed = all_pass(row.results)
-    return None if passed is None else float(passed)
 
 
 def _faults(rows: Sequence[Scored]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary
 from harness.analysis.summaries import FINISH_REASONS
-from harness.reporting.markdown import code, paragraphs, table
+from harness.reporting.markdown import arm_name, code, paragraphs, table
 from harness.sanitize import for_markdown
 
 
@@ -44,7 +44,9 @@ def how_answers_end(analysis: Analysis) -> str:
     reasons = [reason for reason in FINISH_REASONS if cut or reason != "decided"]
     for item in _at_reference(analysis):
         shares = [numbers.percent(item.finish.get(reason, 0.0), 0) for reason in reasons]
-        rows.append([_arm(item), *shares, numbers.decimal(item.mean_completion_tokens, 0)])
+        rows.append(
+            [arm_name(item.condition), *shares, numbers.decimal(item.mean_completion_tokens, 0)]
+        )
     if not rows:
         return ""
     return paragraphs(
@@ -92,7 +94,7 @@ def text_health(analysis: Analysis) -> str:
     ]
     return paragraphs(
         f"Means over all answers at {code(analysis.level)}:",
-        table(["", *(_arm(item) for item in arms)], rows),
+        table(["", *(arm_name(item.condition) for item in arms)], rows),
         _views(arms),
     )
 
@@ -111,7 +113,7 @@ def _views(arms: Sequence[ConditionSummary]) -> str:
     return paragraphs(
         "Prompt-level strict accuracy over all items, had another view of the same text been "
         "judged:",
-        table(["view", *(_arm(item) for item in arms)], rows),
+        table(["view", *(arm_name(item.condition) for item in arms)], rows),
     )
 
 
@@ -120,7 +122,7 @@ def predictability_section(analysis: Analysis) -> str:
     items = [item for item in analysis.predictability if item.condition.level == analysis.level]
     rows = [
         [
-            f"{for_markdown(item.condition.stage)} {code(item.condition.strategy)}",
+            arm_name(item.condition),
             item.kind,
             numbers.whole(item.agreement.n),
             numbers.decimal(item.agreement.repeats),
@@ -170,10 +172,6 @@ def every_condition(analysis: Analysis) -> str:
 
 def _at_reference(analysis: Analysis) -> Sequence[ConditionSummary]:
     return [item for item in analysis.conditions if item.condition.level == analysis.level]
-
-
-def _arm(item: ConditionSummary) -> str:
-    return f"{for_markdown(item.condition.stage)} {code(item.condition.strategy)}"
 
 
 def _health(item: ConditionSummary, key: str) -> str:

@@ -8,7 +8,7 @@ from harness import numbers
 from harness.analysis import Analysis, BestWrapper, ConditionSummary, decide
 from harness.analysis.decisions import ALPHA
 from harness.records import Comparison, Condition, Decision
-from harness.reporting.markdown import bullets, code, paragraphs, table
+from harness.reporting.markdown import arm_name, bullets, code, paragraphs, table
 from harness.reporting.scrutiny import category_shares_section
 from harness.sanitize import for_markdown
 from harness.stats.power import items_to_detect
@@ -45,14 +45,14 @@ def _ends_and_best(analysis: Analysis, best: BestWrapper | None) -> str:
     """The scores of raw, best wrapper and instruct, those that were run."""
     rows = []
     if raw := analysis.summary(analysis.raw) if analysis.raw else None:
-        name = f"raw base ({_arm(raw.condition)})"
+        name = f"raw base ({arm_name(raw.condition)})"
         rows.append([name, numbers.rate(raw.headline.prompt_strict), _corrected(raw)])
     if best is not None:
-        name = f"best wrapper, chosen on other prompts (overall: {_arm(best.winner)})"
+        name = f"best wrapper, chosen on other prompts (overall: {arm_name(best.winner)})"
         above = numbers.percent(_above(analysis, best.score.value))
         rows.append([name, numbers.rate(best.score), above])
     if instruct := analysis.summary(analysis.instruct) if analysis.instruct else None:
-        name = f"instruct ({_arm(instruct.condition)})"
+        name = f"instruct ({arm_name(instruct.condition)})"
         rows.append([name, numbers.rate(instruct.headline.prompt_strict), _corrected(instruct)])
     if not rows:
         return ""
@@ -79,7 +79,7 @@ def _named(best: BestWrapper) -> str:
         return ""
     named = best.named
     return (
-        f" {_arm(named.condition)} has the best score: {numbers.rate(named.score)}, "
+        f" {arm_name(named.condition)} has the best score: {numbers.rate(named.score)}, "
         f"{numbers.points(named.gain)} against raw, intervals that hold for all candidates at "
         f"once; it is the best in {numbers.percent(named.chance, 0)} of resamples."
     )
@@ -163,7 +163,7 @@ def leaderboard(analysis: Analysis) -> str:
             notes.append(f"{code(item.condition.strategy)}: {share.recovery.share.note}")
         rows.append(
             [
-                _arm(item.condition),
+                arm_name(item.condition),
                 numbers.rate(item.headline.prompt_strict),
                 _corrected(item),
                 told,
@@ -202,7 +202,7 @@ def _beside_the_share(analysis: Analysis, raw: ConditionSummary) -> str:
             continue
         rows.append(
             [
-                _arm(item.condition),
+                arm_name(item.condition),
                 numbers.points(share.recovery.gain),
                 numbers.points(share.recovery.rest),
                 numbers.rate(share.recovery.fieller),
@@ -228,7 +228,7 @@ def strategy_pairs_section(analysis: Analysis) -> str:
     stages = len({item.a.stage for item in analysis.pairs}) > 1
     rows = [
         [
-            _arm(item.b) if stages else code(item.b.strategy),
+            arm_name(item.b) if stages else code(item.b.strategy),
             code(item.a.strategy),
             numbers.points(item.delta),
             numbers.outcomes(item),
@@ -260,7 +260,7 @@ def _against_controls(analysis: Analysis) -> str:
         for control in controls:
             share = analysis.share(item.condition, control)
             cells.append(numbers.NOTHING if share is None else numbers.rate(share.recovery.share))
-        rows.append([_arm(item.condition), *cells])
+        rows.append([arm_name(item.condition), *cells])
     heads = [code(control.strategy) for control in controls]
     return paragraphs(
         "Recovered share against each control, (W − C) / (I − C): strategies that are controls of "
@@ -389,7 +389,7 @@ def by_category(analysis: Analysis) -> str:
     for category, n in analysis.categories.items():
         cells = [numbers.percent(_value(arm, category), 0) for arm in arms]
         rows.append([for_markdown(category), numbers.whole(n), *cells])
-    heads = [f"{for_markdown(arm.condition.stage)} {code(arm.condition.strategy)}" for arm in arms]
+    heads = [arm_name(arm.condition) for arm in arms]
     return paragraphs(
         table(["category", "items", *heads], rows),
         f"At {code(analysis.level)}. Few items per category: read these as hints.",
@@ -405,7 +405,7 @@ def other_kinds(analysis: Analysis) -> str:
         return ""
     rows = [
         [
-            _arm(arm.condition),
+            arm_name(arm.condition),
             *(numbers.rate(arm.kinds[kind]) for kind in kinds if kind in arm.kinds),
         ]
         for arm in arms
@@ -441,10 +441,6 @@ def _headline_arms(analysis: Analysis) -> list[tuple[str, str]]:
 def _value(arm: ConditionSummary, category: str) -> float | None:
     found = arm.categories.get(category)
     return found.value if found else None
-
-
-def _arm(condition: Condition) -> str:
-    return f"{for_markdown(condition.stage)} {code(condition.strategy)}"
 
 
 def _at(condition: Condition, level: str) -> Condition:

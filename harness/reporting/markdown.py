@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from harness.records import Condition
 from harness.sanitize import for_markdown
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:+@ -]{1,80}")
@@ -13,6 +14,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:+@ -]{1,80}")
 def code(name: str) -> str:
     """A name as a code span; one with unusual characters is escaped instead."""
     return f"`{name}`" if _PLAIN.fullmatch(name) and name.strip() == name else for_markdown(name)
+
+
+def arm_name(condition: Condition) -> str:
+    """A condition by stage and strategy, its level left to the table around it."""
+    return f"{for_markdown(condition.stage)} {code(condition.strategy)}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:

@@ -43,8 +43,6 @@ def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[
     """
     for row in ordered(scored):
         sample, generation = row.sample, row.generation
-        failed = generation.finish_reason == "failed"
-        judged = [] if failed else [r for r in row.results if r.strict is not None]
         yield {
             "sample_id": sample.id,
             "suite": sample.suite,
@@ -70,8 +68,8 @@ def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[
             "prompt_tokens": generation.prompt_tokens,
             "completion_tokens": generation.completion_tokens,
             "seconds": generation.seconds,  # unrounded: rates are computed from it again
-            "prompt_level_strict": all(r.strict for r in judged) if judged else None,
-            "prompt_level_loose": all_loose(row.results),
+            "prompt_level_strict": row.passed,
+            "prompt_level_loose": None if row.passed is None else all_loose(row.results),
             "checks": [_verdict(result) for result in row.results],
             "earlier": [_verdict(result) for result in row.earlier],
             "views": {"first_turn": row.views.first_turn, "untrimmed": row.views.untrimmed},

@@ -5,8 +5,7 @@ from __future__ import annotations
 from harness import numbers
 from harness.analysis import Analysis
 from harness.analysis.sensitivity import survival
-from harness.records import Condition
-from harness.reporting.markdown import code, paragraphs, table
+from harness.reporting.markdown import arm_name, code, paragraphs, table
 from harness.sanitize import for_markdown
 
 
@@ -26,8 +25,8 @@ def category_shares_section(analysis: Analysis) -> str:
     ]
     winner = analysis.category_shares[0].wrapper
     return paragraphs(
-        f"What {_arm(winner)} recovers in each category; intervals are for one category at a time, "
-        "and the wrapper was picked on all of them:",
+        f"What {arm_name(winner)} recovers in each category; intervals are for one category at a "
+        "time, and the wrapper was picked on all of them:",
         table(["category", "items", "wrapper − raw", "instruct − raw", "recovered share"], rows),
     )
 
@@ -42,7 +41,7 @@ def unasked_section(analysis: Analysis) -> str:
         score = numbers.rate(bare.headline.prompt_strict) if bare else numbers.NOTHING
         rows.append(
             [
-                f"{_arm(item.condition)} at {code(item.condition.level)}",
+                f"{arm_name(item.condition)} at {code(item.condition.level)}",
                 score,
                 numbers.points(item.effect),
                 numbers.rate(item.unasked),
@@ -87,14 +86,10 @@ def sensitivity_section(analysis: Analysis) -> str:
     return paragraphs(
         survival(analysis.sensitivities),
         table([*columns, "survives"], rows),
-        f"The wrapper is {_arm(winner)} throughout; its choice is not made again here, and its "
+        f"The wrapper is {arm_name(winner)} throughout; its choice is not made again here, and its "
         "intervals are not corrected for it.",
     )
 
 
 def _survival(changes: bool, survives: bool) -> str:
     return ("yes" if survives else "no") if changes else "changes nothing"
-
-
-def _arm(condition: Condition) -> str:
-    return f"{for_markdown(condition.stage)} {code(condition.strategy)}"

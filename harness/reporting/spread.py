@@ -7,8 +7,7 @@ from dataclasses import replace
 from harness import numbers
 from harness.analysis import Analysis
 from harness.analysis.values import Variance
-from harness.records import Condition
-from harness.reporting.markdown import code, paragraphs, table
+from harness.reporting.markdown import arm_name, code, paragraphs, table
 from harness.sanitize import for_markdown
 from harness.stats.variance import COMPONENTS
 
@@ -66,7 +65,7 @@ def suites_section(analysis: Analysis) -> str:
     names = list(analysis.suite_scores[0].suites)
     rows = [
         [
-            _arm(item.condition),
+            arm_name(item.condition),
             *(numbers.rate(item.suites[name]) for name in names),
             numbers.rate(item.pooled),
             numbers.rate(item.equal),
@@ -92,10 +91,6 @@ def _shares(analysis: Analysis) -> str:
     ]
     rows.append(["suites weighed equally", numbers.points(found.gain), numbers.rate(found.share)])
     return paragraphs(
-        f"What {_arm(found.wrapper)} recovers:",
+        f"What {arm_name(found.wrapper)} recovers:",
         table(["suite", "wrapper − raw", "recovered share"], rows),
     )
-
-
-def _arm(condition: Condition) -> str:
-    return f"{for_markdown(condition.stage)} {code(condition.strategy)}"

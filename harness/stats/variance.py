@@ -35,9 +35,9 @@ class Decomposition:
     def share(self, name: str) -> float | None:
         """A component's part of the total; None where there is nothing to divide."""
         found = self.components.get(name)
-        return (
-            found.value / self.total if found and found.value is not None and self.total else None
-        )
+        if found is None or found.value is None or not self.total:
+            return None
+        return found.value / self.total
 
 
 def decompose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -28,28 +29,32 @@ def table(units: int, templates: int, phrasings: int, seeds: int, rng: np.random
     return codes[:, 0], codes[:, 1], codes[:, 2], np.broadcast_to(y, shape).reshape(-1)
 
 
-def test_the_components_come_back_unbiased() -> None:
-    rng = np.random.default_rng(1)
+def mean_components(tables: Iterable[tuple[np.ndarray, ...]]) -> np.ndarray:
     found = []
-    for _ in range(60):
-        result = decompose(*table(60, 5, 3, 3, rng), resamples=20)
+    for columns in tables:
+        result = decompose(*columns, resamples=20)
         assert result is not None
         found.append([result.components[name].value for name in COMPONENTS])
-    means = np.mean(found, axis=0)
+    return np.mean(found, axis=0)
+
+
+def test_the_components_come_back_unbiased() -> None:
+    rng = np.random.default_rng(1)
+    means = mean_components(table(60, 5, 3, 3, rng) for _ in range(60))
     assert means == pytest.approx(list(TRUTH.values()), rel=0.15)
 
 
 def test_unequal_numbers_of_phrasings_and_seeds_do_not_bias() -> None:
     rng = np.random.default_rng(2)
-    found = []
-    for _ in range(60):
-        unit, template, phrasing, outcome = table(60, 4, 4, 3, rng)
+
+    def thinned() -> tuple[np.ndarray, ...]:
+        columns = table(60, 4, 4, 3, rng)
+        unit, _, phrasing, _ = columns
         kept = (phrasing <= unit % 4) | (phrasing == 0)
         kept &= rng.random(len(unit)) < 0.8
-        result = decompose(unit[kept], template[kept], phrasing[kept], outcome[kept], resamples=20)
-        assert result is not None
-        found.append([result.components[name].value for name in COMPONENTS])
-    means = np.mean(found, axis=0)
+        return tuple(column[kept] for column in columns)
+
+    means = mean_components(thinned() for _ in range(60))
     assert means == pytest.approx(list(TRUTH.values()), rel=0.2)
 
 

@@ -7,14 +7,13 @@ continuation at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from harness.checks.judging import judge
 from harness.checks.registry import CodeSettings, Context, Verifier, bind, decider
 from harness.checks.settled import ifbench, ifeval, own
-from harness.checks.text.plain import Text
+from harness.checks.text.plain import Text, loose_variants
 from harness.errors import CheckError
 from harness.hashing import tagged_hash
 from harness.records import CheckResult, CheckSpec, Sample
@@ -99,18 +98,15 @@ def early_digest(sample: Sample, form: str) -> str:
 
 
 def _able(spec: CheckSpec) -> bool:
-    try:
-        verifier = bind(spec)
-    except CheckError:
-        return False
-    return decider(verifier.check.id) is not None and verifier.check.missing() is None
+    verifier = _verifier(spec)
+    return verifier is not None and decider(verifier.check.id) is not None
 
 
 def _pass_settled(sample: Sample, beginning: str) -> bool:
     """One check is known to fail, or all are known to pass."""
     verdicts = []
+    context = Context(Text(beginning), sample)
     for spec in sample.checks:
-        context = Context(Text(beginning), sample)
         verifier = _verifier(spec)
         if verifier is None:
             continue
@@ -148,7 +144,7 @@ def _loose(verifier: Verifier, sample: Sample, beginning: str) -> bool | None:
     less the white space at that view's end.
     """
     found: list[bool | None] = []
-    for view in _views(beginning):
+    for view in loose_variants(beginning)[1:]:
         if not view:
             found.append(None)
             continue
@@ -156,14 +152,6 @@ def _loose(verifier: Verifier, sample: Sample, beginning: str) -> bool | None:
         if found[-1]:
             return True
     return False if all(verdict is False for verdict in found) else None
-
-
-def _views(beginning: str) -> Sequence[str]:
-    lines = beginning.split("\n")
-    cut = ["\n".join(part) for part in (lines[1:], lines[:-1], lines[1:-1])]
-    views = [view.strip() for view in cut]
-    # What the strict verdict is of loses its asterisks too, but none of its white space.
-    return [*views, *(view.replace("*", "") for view in (beginning, *views))]
 
 
 def _decided(verifier: Verifier, context: Context) -> bool | None:

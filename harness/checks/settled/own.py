@@ -231,21 +231,22 @@ def negation(context: Context, *, check: Inner) -> bool | None:
     return None if found is None else not found
 
 
+def _first_other(context: Context, checks: Inners, verdict: bool) -> bool | None:
+    """What the first inner check that is not settled to be ``verdict`` is, else ``verdict``."""
+    for item in checks:
+        found = _inner(context, item)
+        if found is not verdict:
+            return found
+    return verdict
+
+
 @decides("any")
 def disjunction(context: Context, *, checks: Inners) -> bool | None:
     """One passes behind others that are settled, or all are settled to fail."""
-    for item in checks:
-        found = _inner(context, item)
-        if found is not False:
-            return found
-    return False
+    return _first_other(context, checks, False)
 
 
 @decides("all")
 def conjunction(context: Context, *, checks: Inners) -> bool | None:
     """One fails behind others that are settled, or all are settled to pass."""
-    for item in checks:
-        found = _inner(context, item)
-        if found is not True:
-            return found
-    return True
+    return _first_other(context, checks, True)

@@ -1,0 +1,22 @@
+"""Options that several commands share, and how JSON is printed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
+
+EARLY = typer.Option(
+    None,
+    "--early",
+    help="End an answer where its checks' verdicts can no longer change (check), or where it is "
+    "known whether the item passes (prompt); such answers are kept apart from whole ones.",
+)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as ASCII JSON: what a model wrote moves no terminal."""
+    typer.echo(json.dumps(value, ensure_ascii=True, indent=1))
