@@ -60,6 +60,11 @@ def decimal(value: float | None, digits: int = 1) -> str:
     return NOTHING if _absent(value) else f"{_zero(value or 0.0, digits):,.{digits}f}"
 
 
+def megabytes(value: float | None) -> str:
+    """Bytes as millions of them: ``5,839,040`` -> ``5.8``."""
+    return NOTHING if value is None else decimal(value / 1e6)
+
+
 def whole(value: float) -> str:
     """A count: ``1,200``."""
     return f"{round(value):,}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
+from harness.measured import Speed
 from harness.records import EngineIdentity, Generation, Passage, Request, TokenScores
 
 OnToken = Callable[[str, str], None]
@@ -52,9 +53,9 @@ class Tokenizer(Protocol):
         """Token ids of each text (many at once: one round trip to the child process)."""
 
 
-Ability = Literal["logprobs", "rules", "rerank", "early"]
+Ability = Literal["logprobs", "rules", "rerank", "early", "measure"]
 """What not every backend can do: score given text, apply logit rules, draw and judge answers, end
-an answer early (its ``generate`` then takes ``until``)."""
+an answer early (its ``generate`` then takes ``until``), be measured (:class:`Measurable`)."""
 
 
 class Backend(Protocol):
@@ -92,3 +93,10 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back what it holds: processes, memory, connections."""
+
+
+class Measurable(Protocol):
+    """What a backend with the ability ``measure`` can do too."""
+
+    def speed(self, prefill: int, decode: int) -> Speed:
+        """How fast it is at a prompt of so many tokens and at so many after it."""

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
-    {"records", "protocols", "resources", "intake", "atomic"},
+    {"records", "protocols", "resources", "intake", "atomic", "measured"},
     {"config", "jinja", "stats", "native", "process", "numbers"},
     {"datasets", "models", "engine", "checks", "store", "analysis"},
     {"strategies"},
@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
 ]
 """Lowest first."""
 
-SIBLINGS_ALLOWED = {("protocols", "records"), ("resources", "errors")}
+SIBLINGS_ALLOWED = {("protocols", "records"), ("protocols", "measured"), ("resources", "errors")}
 
 
 def unit_of(module: str) -> str:

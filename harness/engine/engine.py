@@ -30,6 +30,7 @@ from harness.engine.stream import Cutter, Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
 from harness.errors import ContextOverflow, EngineCrashed, EngineError, OutOfMemory
+from harness.measured import Speed
 from harness.protocols import Ability, OnToken, Until
 from harness.records import (
     EngineIdentity,
@@ -41,7 +42,7 @@ from harness.records import (
     TokenScores,
 )
 
-ABILITIES: frozenset[Ability] = frozenset({"logprobs", "rules", "rerank", "early"})
+ABILITIES: frozenset[Ability] = frozenset({"logprobs", "rules", "rerank", "early", "measure"})
 
 _RESTARTED = "its process died while answering and was started again; see the failed answers"
 
@@ -219,6 +220,24 @@ class Engine:
                 size = event["count"] * n_vocab
                 rows = window[:size].reshape(event["count"], n_vocab)
                 yield LogitBlock(event["index"], event["start"], rows)
+
+    def speed(self, prefill: int, decode: int) -> Speed:
+        """Time a prompt of ``prefill`` tokens and ``decode`` tokens after it, with nothing else.
+
+        Raises EngineCrashed when the child dies, OutOfMemory when so many tokens do not fit.
+        """
+        try:
+            event = self._ask("speed", prefill=prefill, decode=decode)
+        except ChildDied as death:
+            raise EngineCrashed(f"timing {self.model.name}: {death}") from death
+        before, after = event["seconds"]
+        return Speed(
+            prefill=prefill / before,
+            decode=decode / after,
+            load_seconds=float(self._loaded["seconds"]),
+            peak_bytes=event["peak"],
+            device_bytes=event["device"],
+        )
 
     def expect_another(self) -> None:
         """Another model will follow this one: start its process while this one works."""

@@ -42,6 +42,7 @@ class Fleet:
         first = self._engines[0]
         self.identity, self.notes, self.tokenizer = first.identity, first.notes, first.tokenizer
         self.logprobs, self.logit_rows = first.logprobs, first.logit_rows
+        self.speed = first.speed
 
     @property
     def tally(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 try:
@@ -70,10 +71,24 @@ def allocatable() -> int | None:
     return min((size for size in room if size is not None), default=None)
 
 
+def peak_memory() -> int | None:
+    """The most bytes of memory this process has held, pages of mapped files included."""
+    if (held := _status("VmHWM:")) is not None or resource is None:
+        return held
+    # Not on Linux, where it would count what the process was before it became this program.
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _data_size() -> int | None:
     """Bytes of private writable memory the process has mapped: what RLIMIT_DATA counts."""
+    return _status("VmData:")
+
+
+def _status(name: str) -> int | None:
+    """A size that Linux tells of this process, in bytes; None elsewhere."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)

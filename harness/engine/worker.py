@@ -15,6 +15,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,7 @@ import numpy as np
 
 from harness import native
 from harness.engine import wire
-from harness.engine.limits import allocatable, restrain
+from harness.engine.limits import allocatable, peak_memory, restrain
 from harness.engine.logprobs import Scorer, rows_per_block, scored
 from harness.engine.loop import Loop, Plan
 from harness.engine.probe import agreeing_sizes
@@ -33,6 +34,7 @@ from harness.engine.runner import Model, Runner, Shape
 from harness.engine.sampling import needs_chain
 from harness.engine.scheduler import in_order
 from harness.engine.sequence import Sequence as Decoding
+from harness.engine.speed import timed
 from harness.errors import EngineError, HarnessError, OutOfMemory
 from harness.records import Passage
 
@@ -101,6 +103,7 @@ class Worker:
         self._chains = False
         self._cost: _Cost | None = None
         self._settings: dict[str, Any] = {}
+        self._free: int | None = None
 
     def serve(self) -> None:
         """Answer commands until there are no more (the process is ended from outside)."""
@@ -110,6 +113,7 @@ class Worker:
             "generate": self.generate,
             "score": self.score,
             "rows": self.rows,
+            "speed": self.speed,
             "end": self._late,
         }
         while True:
@@ -133,6 +137,8 @@ class Worker:
             if (allocatable() or _PLENTY) < _PLENTY:
                 _return_large_blocks()
         adapter = command.get("adapter")
+        self._free = self._device_free()
+        start = time.perf_counter()
         self._model = model = Model(
             Path(command["model"]),
             vocab_only=command["vocab_only"],
@@ -143,6 +149,7 @@ class Worker:
         vocabulary = model.vocabulary
         self.tell(
             "loaded",
+            seconds=time.perf_counter() - start,
             n_ctx_train=model.n_ctx_train,
             n_vocab=vocabulary.size,
             bos=vocabulary.bos,
@@ -207,12 +214,36 @@ class Worker:
                         raise EngineError("the stream of logits was broken off")
         self.tell("done")
 
-    @contextlib.contextmanager
-    def _scorer(self, texts: Sequence[Passage]) -> Iterator[Scorer]:
-        """A context of its own: scoring outputs every row of a chunk, generation none."""
+    def speed(self, command: Command) -> None:
+        """Time a fixed prefill and a fixed decode, in a context of their own."""
+        self._leave_room()
+        runner, seconds = timed(
+            self._loaded(), command["prefill"], command["decode"], self._settings["threads"]
+        )
+        free = self._device_free()
+        runner.close()
+        held = None if self._free is None or free is None else max(0, self._free - free)
+        self.tell("speed", seconds=seconds, peak=peak_memory(), device=held)
+
+    def _device_free(self) -> int | None:
+        """Free bytes of the devices layers go to; None where none do."""
+        if not self._settings.get("n_gpu_layers"):
+            return None
+        chosen = self._settings.get("device")
+        found = native.devices() if chosen is None else native.devices()[chosen : chosen + 1]
+        free = [device.free_memory for device in found if device.kind in ("gpu", "igpu")]
+        return sum(free) if free else None
+
+    def _leave_room(self) -> None:
+        """Close the context that answers are generated in."""
         if self._room is not None:
             self._room[1].close()
             self._room = None
+
+    @contextlib.contextmanager
+    def _scorer(self, texts: Sequence[Passage]) -> Iterator[Scorer]:
+        """A context of its own: scoring outputs every row of a chunk, generation none."""
+        self._leave_room()
         model = self._loaded()
         chunk = rows_per_block(model.vocabulary.size, self._settings["chunk"])
         room = max(len(text.tokens) for text in texts)
@@ -268,9 +299,7 @@ class Worker:
         if self._room is not None and self._room[1].room >= room and planned:
             self._room[1].clear()
             return self._room
-        if self._room is not None:
-            self._room[1].close()
-            self._room = None
+        self._leave_room()
         self._chains = self._chains or chains
         plans = self._plans()
         for plan in plans:

@@ -187,7 +187,7 @@ def _models(manifest: RunManifest) -> str:
                 code(str(cell)),
                 for_markdown(str(model.get("architecture", ""))) or numbers.NOTHING,
                 numbers.decimal(bits, 2) if isinstance(bits, (int, float)) else numbers.NOTHING,
-                numbers.decimal(nbytes / 1e6) + " MB"
+                numbers.megabytes(nbytes) + " MB"
                 if isinstance(nbytes, (int, float))
                 else numbers.NOTHING,
                 code(str(model.get("sha256", ""))[:16]),

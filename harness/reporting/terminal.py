@@ -50,6 +50,26 @@ def summary_table(analysis: Analysis) -> Table:
     return table
 
 
+def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of texts, the first column to the left and the others to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for place, head in enumerate(heads):
+        first = place == 0
+        table.add_column(
+            head,
+            justify="left" if first else "right",
+            overflow="fold",
+            no_wrap=not first,
+            vertical="bottom",
+        )
+    for row in rows:
+        table.add_row(*(Text(for_terminal(cell)) for cell in row))
+    return table
+
+
 def decision_lines(decisions: Sequence[Decision]) -> list[str]:
     """Decisions as lines of text, in the words of the report: verdict, sentence, what is open."""
     lines = []
