@@ -403,7 +403,7 @@ def _rooted(experiment: Experiment, folder: Path) -> Experiment:
             return {
                 key: maybe(value) if key != "sha256" else value for key, value in source.items()
             }
-        return rooted(source)
+        return rooted(source, folders=source.endswith("/"))  # a bare name may be a shipped suite's
 
     stages = {
         name: stage.model_copy(

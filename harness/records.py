@@ -89,7 +89,9 @@ class Sample:
     before it). A ``continuation`` item is a text to go on with, not a question. A suite row's
     ``target`` (accepted answers) is here already as a check with id ``target``. ``needs`` names
     what an arm must offer (``system``, ``multi_turn``); ``group`` joins paraphrases of one item;
-    ``ablated`` is the last user turn without its instruction (None: nobody marked it).
+    ``ablated`` is the last user turn without its instruction (None: nobody marked it);
+    ``metadata`` is the author's own and changes nothing; ``max_tokens`` is the item's own budget
+    (None: the experiment's).
     """
 
     id: str
@@ -103,6 +105,8 @@ class Sample:
     group: str | None = None
     suite: str = ""
     ablated: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int | None = None
 
     @property
     def query(self) -> str:

@@ -19,9 +19,14 @@ def environment(cache: Path, **extra: str) -> dict[str, str]:
 
 
 def harness(
-    *arguments: object, cache: Path, cwd: Path = ROOT, timeout: float = 280, **extra: str
+    *arguments: object,
+    cache: Path,
+    cwd: Path = ROOT,
+    timeout: float = 280,
+    stdin: str | None = None,
+    **extra: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``harness ARGUMENTS`` and wait for it."""
+    """Run ``harness ARGUMENTS``, with a text on its standard input if given, and wait for it."""
     return subprocess.run(
         [sys.executable, "-m", "harness", *map(str, arguments)],
         cwd=cwd,
@@ -30,6 +35,7 @@ def harness(
         text=True,
         encoding="utf-8",
         timeout=timeout,
+        input=stdin,
     )
 
 

@@ -183,9 +183,82 @@ def test_a_table_gives_a_row_an_item(tmp_path: Path) -> None:
     assert (other.query, other.checks) == ("d?", ())
 
 
+def test_names_in_braces_are_filled_from_columns_and_fields(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "prompt,city,the_dish,target,max_tokens,metadata.source\n"
+        '"What is {{ the_dish }} in {{city}}?",Rome,{{city}},{{the_dish}},40,a book\n'
+        "Which {{city}}?,Oslo,,,,\n",
+        encoding="utf-8",
+    )
+    one, other = load(table)
+    # A value is never filled again, and an empty cell is no value.
+    assert (one.query, one.target) == ("What is {{city}} in Rome?", ("{{city}}",))
+    assert (one.max_tokens, one.metadata) == (40, {"source": "a book"})
+    assert (other.query, other.max_tokens, other.metadata) == ("Which Oslo?", None, {})
+    row = {
+        "messages": [
+            {"role": "user", "content": "I am {{name}}."},
+            {"role": "assistant", "content": "Hello {{name}}."},
+            {"role": "user", "content": "Add {{n}} and {{ big number }}."},
+        ],
+        "system": "You speak to {{name}}.",
+        "variables": {"name": "Ann", "n": 3, "big number": 4.5},
+    }
+    (talk,) = load(suite(tmp_path, row))
+    assert [turn.content for turn in talk.messages] == [
+        "You speak to Ann.",
+        "I am Ann.",
+        "Hello Ann.",
+        "Add 3 and 4.5.",
+    ]
+    (plain,) = load(suite(tmp_path, {"prompt": "A template such as {{name}}."}))
+    assert plain.query == "A template such as {{name}}."
+
+
+def test_a_folder_is_one_suite_with_a_category_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "tea.txt").write_text("Name a tea.\nName a pot.\n", encoding="utf-8")
+    suite(folder, {"id": "c", "prompt": "d", "category": "own"}, {"prompt": "e"}, name="cake.jsonl")
+    (folder / "README.md").write_text("Not a prompt.", encoding="utf-8")
+    (folder / "notes.json").write_text("{}", encoding="utf-8")
+    found = load(folder)
+    assert [(item.query, item.category) for item in found] == [
+        ("d", "own"),
+        ("e", "cake"),
+        ("Name a tea.", "tea"),
+        ("Name a pot.", "tea"),
+    ]
+    assert {item.suite for item in found} == {"mine"}
+    before = suite_sha256(folder)
+    (folder / "notes.json").write_text("[]", encoding="utf-8")
+    assert suite_sha256(folder) == before
+    (folder / "tea.txt").write_text("Name a tea.\ne\n", encoding="utf-8")
+    assert suite_sha256(folder) != before
+    with pytest.raises(SuiteError, match=r"tea\.txt:2: id: 'p-\w+' is already on line 2 of cake"):
+        load(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SuiteError, match=r"holds no prompts; read are \.jsonl, \.csv"):
+        load(tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (
+            "prompt,city\n{{city}}?,Rome\n{{town}} in {{city}}?,Rome\n",
+            "mine.csv:3: prompt: {{town}} has no value; the row's variables: city",
+        ),
+        (
+            "prompt,city\n{{city}}?,Rome\nplain?,Rome\n",
+            "mine.csv:3: variables: no text of the row holds {{city}}",
+        ),
+        (
+            "prompt,targt\nx,y\n",
+            "mine.csv:1: unknown key 'targt'; did you mean 'target'? accepted: id,",
+        ),
+        ("prompt,max_tokens\nx,many\n", "mine.csv:2: max_tokens: wanted an integer, found 'many'"),
         ("promt,target\nx,y\n", "mine.csv:1: unknown key 'promt'; did you mean 'prompt'?"),
         ("target\ny\n", "mine.csv:1: the header names a column prompt"),
         ("prompt,prompt\nx,y\n", "mine.csv:1: the header names a column prompt, and each column"),

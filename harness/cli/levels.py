@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from harness.cli.app import app
+from harness.cli.options import SUITE_HELP
 from harness.config import NAME_LENGTH, Experiment, parse_experiment
 from harness.errors import ConfigError
 
@@ -29,7 +30,7 @@ def levels(
     names: str = typer.Option(
         "Q8_0,Q6_K,Q5_K_M,Q4_K_M,Q3_K_M,Q2_K", "--levels", help="Levels, comma-separated."
     ),
-    suite: str = typer.Option("starter", "--suite", help="A shipped suite, or a file of yours."),
+    suite: str = typer.Option("starter", "--suite", help=SUITE_HELP),
     margin: float = typer.Option(
         None, "--margin", help="Points a level may lose (default: what the items resolve)."
     ),
@@ -88,7 +89,7 @@ def _experiment(
     max_tokens: int,
 ) -> Experiment:
     """The run that tells: one model, or a pair, at every level."""
-    from harness.experiment.override import placed
+    from harness.experiment.override import chosen_suite, placed
     from harness.models import inspect_model, resolve_model
 
     many = "{level}" in model
@@ -111,7 +112,7 @@ def _experiment(
         "stages": stages,
         "strategies": strategies,
         "levels": list(names) if many else made,
-        "suites": [suite],
+        "suites": [chosen_suite(suite)],
         "margin": margin,
         "sampling": {"max_tokens": max_tokens},
         "engine": {"n_gpu_layers": ngl if ngl == "auto" else int(ngl)},

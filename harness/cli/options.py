@@ -9,6 +9,11 @@ import typer
 
 JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
 
+SUITE_HELP = (
+    "A shipped suite, a file (JSONL, CSV, or text with a prompt a line), a folder of such files, "
+    "or - for standard input."
+)
+
 EARLY = typer.Option(
     None,
     "--early",

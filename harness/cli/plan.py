@@ -10,7 +10,7 @@ import typer
 
 from harness import numbers
 from harness.cli.app import app
-from harness.cli.options import JSON, print_json
+from harness.cli.options import JSON, SUITE_HELP, print_json
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def plan(
     base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
     instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
     pair: str = typer.Option(None, "--pair", help="A family of the registry."),
-    suite: str = typer.Option(None, "--suite", help="A suite in place of the experiment's own."),
+    suite: str = typer.Option(None, "--suite", help=SUITE_HELP),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite."),
     power: bool = typer.Option(False, "--power", help="What so many items can tell."),
     probe: bool = typer.Option(

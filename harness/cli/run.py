@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import EARLY, JSON, print_json
+from harness.cli.options import EARLY, JSON, SUITE_HELP, print_json
 from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
@@ -38,8 +38,7 @@ def run(
     suite: str = typer.Option(
         None,
         "--suite",
-        help="A shipped suite, or a file (JSONL, CSV, or text with a prompt a line), "
-        "in place of the experiment's own.",
+        help=SUITE_HELP + " In place of the experiment's own.",
     ),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite, evenly by category."),
     strategies: str = typer.Option(
@@ -264,7 +263,7 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
         table.add_row(*cell_names, str(prompts), str(tokens), str(known), todo)
     Console().print(table)
     totals = [sum(row[n] for row in rows.values()) for n in range(3)]
-    budget = prepared.experiment.sampling.max_tokens
+    budget = max((r.sampling.max_tokens for r in planned.all_requests()), default=0)
     typer.echo(
         f"{totals[0]} prompts, {totals[1]} prompt tokens, at most {budget} new tokens each; "
         f"{totals[2]} answered already; {len(planned.skipped)} items left out as inexpressible"

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from harness.datasets.variables import PLACE
 from harness.errors import SuiteError
 from harness.intake import TEXT_BYTES, load_json, read_text, unknown_key
 
-COLUMNS = ("id", "prompt", "target", "system", "category", "group")
-"""Columns that a CSV suite may have; checks need JSONL."""
+COLUMNS = ("id", "prompt", "target", "system", "category", "group", "ablated", "max_tokens")
+"""Columns of a CSV suite that are keys of a row; checks need JSONL."""
+
+METADATA = "metadata."
+"""Begins the name of a column that is kept with the answers. Any other column is a variable."""
 
 SEPARATOR = "---"
 """A line of its own between prompts of several lines in a text file."""
 
 
 def rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """A suite file's rows, each with the line it begins on (Parquet: its number from 1)."""
+    """A suite file's rows, each with the line it begins on (Parquet: its number from 1).
+
+    A row that cannot be read is a SuiteError without the place. Raises SuiteError where the file
+    as a whole cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix in {".tsv", ".xlsx", ".json", ".yaml", ".yml"}:
         raise SuiteError(
@@ -34,7 +43,11 @@ def rows(path: Path) -> Iterator[tuple[int, Any]]:
         yield from _prompts(path)
     else:
         for number, line in text_lines(path):
-            yield number, parse_line(line, f"{path}:{number}")
+            where = f"{path}:{number}"
+            try:
+                yield number, parse_line(line, where)
+            except SuiteError as error:
+                yield number, SuiteError(str(error).removeprefix(f"{where}: "))
 
 
 def _prompts(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -56,29 +69,57 @@ def _prompts(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         begin, held = number + 1, []
 
 
-def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _table(path: Path) -> Iterator[tuple[int, Any]]:
     """Rows of a CSV file with a header; an empty cell is a key that is not there."""
-    reader = csv.reader(io.StringIO(read_text(path, SuiteError), newline=""), strict=True)
+    text = read_text(path, SuiteError)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
-        for name in header:
-            if name not in COLUMNS:
-                raise SuiteError(f"{path}:1: {unknown_key(name, COLUMNS)}; checks need JSONL")
-        if "prompt" not in header or len(set(header)) < len(header):
-            raise SuiteError(f"{path}:1: the header names a column prompt, and each column once")
+        _refuse_header(path, header, text)
         line = reader.line_num + 1
         for cells in reader:
             if len(cells) > len(header):
-                raise SuiteError(
-                    f"{path}:{line}: {len(cells)} cells under {len(header)} columns; "
-                    "quote a cell that holds a comma"
+                yield (
+                    line,
+                    SuiteError(
+                        f"{len(cells)} cells under {len(header)} columns; "
+                        "quote a cell that holds a comma"
+                    ),
                 )
-            row = {name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()}
-            if row:
+            elif row := _row(dict(zip(header, cells, strict=False))):
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SuiteError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+        yield reader.line_num, SuiteError(f"not CSV: {error}")
+
+
+def _refuse_header(path: Path, header: Sequence[str], text: str) -> None:
+    """Raise for a header without prompts, and for a column that nothing uses."""
+    if not header:
+        raise SuiteError(f"{path}: the suite has no rows")
+    used = {match[1] for match in PLACE.finditer(text)}
+    for name in header:
+        if name not in COLUMNS and name not in used and not name.startswith(METADATA):
+            raise SuiteError(
+                f"{path}:1: {unknown_key(name, COLUMNS)}, {METADATA}NAME, and a variable that a "
+                "prompt holds as {{NAME}}; checks need JSONL"
+            )
+    if "prompt" not in header or len(set(header)) < len(header):
+        raise SuiteError(f"{path}:1: the header names a column prompt, and each column once")
+
+
+def _row(cells: Mapping[str, str]) -> dict[str, Any]:
+    """A line of a table as a row of a suite."""
+    given = {name: cell for name, cell in cells.items() if cell.strip()}
+    row: dict[str, Any] = {name: given[name] for name in COLUMNS if name in given}
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", row.get("max_tokens", "")):
+        row["max_tokens"] = int(row["max_tokens"])
+    metadata = {n.removeprefix(METADATA): c for n, c in given.items() if n.startswith(METADATA)}
+    known = {*COLUMNS, *(METADATA + name for name in metadata)}
+    variables = {name: cell for name, cell in given.items() if name not in known}
+    return row | {
+        name: part for name, part in (("metadata", metadata), ("variables", variables)) if part
+    }
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.config import (
     parse_experiment,
     strategy_entry,
 )
+from harness.datasets import own_place, piped_suite
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
 from harness.intake import read_text
@@ -39,7 +41,7 @@ def chosen_experiment(
     ``base`` and ``instruct`` are paths or places on the hub; ``suite`` takes the place of the
     experiment's own. Raises ConfigError for what does not go together.
     """
-    suites = [str(Path(suite).absolute()) if Path(suite).is_file() else suite] if suite else None
+    suites = [chosen_suite(suite)] if suite else None
     if base is None and instruct is None:
         found = with_pair(load_experiment(experiment or "tiny"), pair)
         if suites is None:
@@ -62,6 +64,19 @@ def chosen_experiment(
         "suites": suites or ["starter"],
     }
     return parse_experiment(data, "--base and --instruct")
+
+
+def chosen_suite(suite: str) -> str:
+    """``--suite``: a file or folder by its path from everywhere, ``-`` for what is piped in.
+
+    A shipped or published name stays one.
+    """
+    if suite == "-":
+        if sys.stdin.isatty():
+            print("prompts, one a line; Ctrl-D ends them:", file=sys.stderr)
+        return str(piped_suite(sys.stdin))
+    place = own_place(suite)
+    return suite if place is None else str(place.resolve())
 
 
 def placed(model: str) -> str:

@@ -93,7 +93,7 @@ def plan(
     arms = checked_arms(experiment, templates)
     requests: dict[tuple[str, str], tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
-    sampling = experiment.sampling.record()
+    sampling = _sampling(experiment, samples)
     form = experiment.early
     early = {sample.id: checks.early_digest(sample, form) for sample in samples} if form else {}
     with _Prompts(templates, backends) as prompts:
@@ -110,7 +110,7 @@ def plan(
                 for name, prompt in rendered.items():
                     cut = early.get(name, "") if able and prompt.rerank is None else ""
                     group += _requests(
-                        experiment, sampling, item, condition, name, prompt, identity, cut
+                        experiment, sampling[name], item, condition, name, prompt, identity, cut
                     )
             requests[cell] = tuple(group)
     used = {arm.strategy for entries in arms.values() for arm in entries}
@@ -123,6 +123,17 @@ def plan(
         sources={name: templates[name].written for name in sorted(used)},
         settings=settings,
     )
+
+
+def _sampling(experiment: Experiment, samples: Sequence[Sample]) -> Mapping[str, Sampling]:
+    """How each item is decoded: as the experiment says, within the item's own budget if any."""
+    usual = experiment.sampling.record()
+    return {
+        sample.id: usual
+        if sample.max_tokens is None
+        else replace(usual, max_tokens=sample.max_tokens)
+        for sample in samples
+    }
 
 
 def _asked_of(experiment: Experiment, arm: Arm, samples: Sequence[Sample]) -> Sequence[Sample]:

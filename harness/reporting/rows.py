@@ -55,6 +55,8 @@ def sample_rows(scored: Sequence[Scored], *, complete: bool = True) -> Iterator[
             "strategy": row.condition.strategy,
             "epoch": row.epoch,
             **({} if sample.ablated is None else {"ablated": sample.ablated}),
+            **({"metadata": dict(sample.metadata)} if sample.metadata else {}),
+            **({} if sample.max_tokens is None else {"max_tokens": sample.max_tokens}),
             "messages": [[turn.role, turn.content] for turn in sample.messages],
             "asked": [{"id": spec.id, "kwargs": dict(spec.kwargs)} for spec in sample.checks]
             if complete
@@ -219,6 +221,8 @@ class _Row(_Strict):
     tags: list[str] = []
     group: str | None = None
     ablated: str | None = None
+    metadata: dict[str, Any] = {}
+    max_tokens: int | None = Field(None, ge=1)
     stage: str
     level: str
     strategy: str
@@ -272,6 +276,8 @@ class _Row(_Strict):
             group=self.group,
             suite=self.suite,
             ablated=self.ablated,
+            metadata=self.metadata,
+            max_tokens=self.max_tokens,
         )
 
     def scored(self, sample: Sample) -> Scored:

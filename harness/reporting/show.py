@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.intake import near
+from harness.intake import near, shown
 from harness.records import Condition, Scored, Span
 from harness.reporting.folder import Run
 from harness.reporting.tables import ordered
@@ -80,6 +80,7 @@ def as_json(rows: Sequence[Scored]) -> list[dict[str, Any]]:
             "sample_id": row.sample.id,
             "suite": row.sample.suite,
             "category": row.sample.category,
+            "metadata": dict(row.sample.metadata),
             "condition": str(row.condition),
             "epoch": row.epoch,
             "messages": [
@@ -115,10 +116,10 @@ def as_text(rows: Sequence[Scored], *, items: int | None = None) -> str:
     by_item: dict[tuple[str, str], list[Scored]] = {}
     for row in rows:
         by_item.setdefault(_item(row), []).append(row)
-    shown = list(by_item.values())[:items]
-    blocks = ["\n".join(_block(group)) for group in shown]
-    if len(by_item) > len(shown):
-        blocks.append(f"... and {len(by_item) - len(shown)} more items (--limit)")
+    first = list(by_item.values())[:items]
+    blocks = ["\n".join(_block(group)) for group in first]
+    if len(by_item) > len(first):
+        blocks.append(f"... and {len(by_item) - len(first)} more items (--limit)")
     return "\n\n".join(blocks)
 
 
@@ -174,6 +175,8 @@ def per_check(rows: Sequence[Scored], arms: Sequence[Condition]) -> Iterator[str
 def _block(rows: Sequence[Scored]) -> Iterator[str]:
     sample = rows[0].sample
     yield f"=== {sample.id} ({sample.suite}, {sample.category})"
+    for name, value in sample.metadata.items():
+        yield f"  {name}: {shown(value)}"
     for turn in sample.messages:
         yield from _quoted(turn.role, turn.content)
     for row in rows:

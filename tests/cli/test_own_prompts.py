@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.command import ROOT, harness, samples
 
@@ -37,3 +38,49 @@ def test_two_files_and_a_text_of_prompts_give_answers_and_no_figure(tmp_path: Pa
     assert [item["sentence"][:18] for item in tables["decisions"]] == ["Nothing was judged"]
     for words in (["show", "run"], ["verify", "run"], ["compare", "run", "run"], ["score", "run"]):
         command(*words)
+
+
+def test_a_pipe_and_a_folder_are_suites_and_a_row_has_its_own_budget(tmp_path: Path) -> None:
+    models = ["--base", ROOT / "models/tiny-base-F16.gguf"]
+    models += ["--instruct", ROOT / "models/tiny-dpo-F16.gguf"]
+    arms = ["--strategies", "raw", "--max-tokens", 6, "-q"]
+    table = (
+        "id,prompt,name,max_tokens,metadata.from\n"
+        "a,Where does {{name}} live?,Jalen,2,a list\n"
+        "b,Where does {{name}} live?,Mira,,a list\n"
+    )
+
+    def run(suite: str, out: str, **more: str) -> list[dict[str, Any]]:
+        done = harness(
+            "run", *models, *arms, "--suite", suite, "-o", out,
+            cache=tmp_path / "cache", cwd=tmp_path, **more,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [row for row in samples(tmp_path / out) if row["stage"] == "base"]
+
+    piped = run("-", "piped", stdin=table)
+    assert [row["messages"] for row in piped] == [
+        [["user", f"Where does {name} live?"]] for name in ("Jalen", "Mira")
+    ]
+    assert [row.get("max_tokens") for row in piped] == [2, None]
+    assert {row["metadata"]["from"] for row in piped} == {"a list"}
+    assert piped[0]["completion_tokens"] <= 2 < piped[1]["completion_tokens"] <= 6
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "people.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "mine" / "teas.txt").write_text("Name a tea.\n", encoding="utf-8")
+    rows = run("mine", "folder")
+    assert {row["category"] for row in rows} == {"people", "teas"}
+    # The very same requests: what the pipe brought is not answered twice.
+    keys = {row["request_key"] for row in rows}
+    assert {row["request_key"] for row in piped} < keys and len(keys) == 3
+    done = harness("report", "piped", cache=tmp_path / "cache", cwd=tmp_path)
+    assert done.returncode == 0 and "stale" not in done.stdout, done.stderr
+    shown = harness("show", "piped", "--failed", cache=tmp_path / "cache", cwd=tmp_path).stdout
+    assert "from: 'a list'" in shown
+    nothing = harness(
+        "plan", *models, "--suite", "-", cache=tmp_path / "cache", cwd=tmp_path, stdin=" "
+    )
+    assert nothing.returncode == 2
+    assert nothing.stderr == (
+        "harness: standard input: no prompts came; pipe them in, or name a file\n"
+    )

@@ -1,0 +1,72 @@
+"""``{{name}}`` in a row's texts, filled from its ``variables``, strictly and once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from harness.intake import near, shown
+
+NAME = r"[^\W\d][\w -]*"
+"""What a variable may be called: a letter, then letters, digits, spaces, hyphens, underscores."""
+
+PLACE = re.compile(rf"\{{\{{\s*({NAME}?)\s*\}}\}}")
+"""``{{ name }}`` in a text."""
+
+_TEXTS = ("prompt", "system", "ablated")
+
+
+def filled(row: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """A row with its variables in its texts, and what does not fit: a name without a value, a
+    value without a name.
+
+    Filled are ``prompt``, ``system``, ``ablated``, ``target`` and each message. What a value holds
+    is never filled again. A row without ``variables`` stands as it is. ``fields`` are the keys of
+    a row, for near misses.
+    """
+    row = dict(row)
+    given: Mapping[str, Any] = row.pop("variables", {})
+    if not given:
+        return row, []
+    used: set[str] = set()
+    problems: list[str] = []
+
+    def fill(text: str, field: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            used.add(name)
+            if name in given:
+                return str(given[name])
+            problems.append(
+                f"{field}: {{{{{name}}}}} has no value; {near(name, given)}"
+                f"the row's variables: {', '.join(given)}"
+            )
+            return match[0]
+
+        return PLACE.sub(value, text)
+
+    for field in _TEXTS:
+        if field in row:
+            row[field] = fill(row[field], field)
+    if "messages" in row:
+        row["messages"] = [
+            {**turn, "content": fill(turn["content"], f"messages.{number}")}
+            for number, turn in enumerate(row["messages"])
+        ]
+    if "target" in row:
+        target = row["target"]
+        row["target"] = (
+            fill(target, "target")
+            if isinstance(target, str)
+            else [fill(text, "target") for text in target]
+        )
+    problems += [_unused(name, fields) for name in given if name not in used]
+    return row, problems
+
+
+def _unused(name: str, fields: tuple[str, ...]) -> str:
+    hint = near(name, fields).replace("did you mean", "did you mean the key").strip()
+    return f"variables: no text of the row holds {{{{{shown(name)[1:-1]}}}}}" + (
+        f"; {hint}" if hint else ""
+    )
