@@ -14,9 +14,9 @@ from pathlib import Path
 
 from harness import strategies
 from harness.config import Experiment, Recovery, load_experiment
-from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings
+from harness.experiment.override import at_level
 from harness.protocols import Backend
 from harness.records import (
     Arm,
@@ -76,7 +76,7 @@ class Asking:
         base_dir: Path | None = None,
         backends: Backends | None = None,
     ) -> None:
-        self.experiment = _narrowed(with_pair(experiment, None), level)
+        self.experiment = at_level(with_pair(experiment, None), level)
         self._templates = load_templates([Path(name) for name in self.experiment.templates])
         arms = _arms(self.experiment, chosen, self._templates)
         self._backends = backends or Backends()
@@ -194,20 +194,6 @@ def ask(
         order = {condition: place for place, condition in enumerate(asking.conditions)}
         answers = list(asking.ask(question, system=system))
     return sorted(answers, key=lambda answer: order[answer.condition])
-
-
-def _narrowed(experiment: Experiment, level: str | None) -> Experiment:
-    """The experiment at one level: the one asked for, or the first of its levels."""
-    known = experiment.level_names
-    wanted = level or known[0]
-    if wanted not in known and known != ("as-is",):
-        raise ConfigError(
-            f"{experiment.name}: level {wanted!r} is not one of its levels: {', '.join(known)}"
-        )
-    if isinstance(experiment.levels, tuple):
-        return experiment.model_copy(update={"levels": (wanted,), "contrasts": ()})
-    made = experiment.levels.model_copy(update={"only": (wanted,)})
-    return experiment.model_copy(update={"levels": made, "contrasts": ()})
 
 
 def _arms(

@@ -47,6 +47,9 @@ class Tokenizer(Protocol):
     def token_text(self, token_id: int) -> str:
         """A token's text, special tokens rendered as written (``<|im_end|>``)."""
 
+    def token_bytes(self, token_ids: Sequence[int]) -> list[bytes]:
+        """Each token's bytes, special tokens as written; one token may be half a character."""
+
     def tokenize(
         self, texts: Sequence[str], *, add_special: bool, parse_special: bool
     ) -> list[tuple[int, ...]]:

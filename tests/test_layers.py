@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"strategies"},
     {"reporting"},
     {"experiment"},
-    {"asking", "gate"},
+    {"asking", "choice", "gate"},
     {"face"},
     {"cli", "pytest_plugin"},
 ]

@@ -23,6 +23,7 @@ COMMANDS = (
     "view",
     "gate",
     "levels",
+    "choose",
     "models",
     "checks",
     "templates",

@@ -46,6 +46,13 @@ class FakeTokenizer:
         """A token's text, special tokens rendered as written."""
         return self.control_tokens.get(token_id) or bytes([token_id]).decode("latin-1")
 
+    def token_bytes(self, token_ids: Sequence[int]) -> list[bytes]:
+        """Each token's byte, or the special token's text."""
+        return [
+            text.encode() if (text := self.control_tokens.get(token)) else bytes([token])
+            for token in token_ids
+        ]
+
     def tokenize(
         self, texts: Sequence[str], *, add_special: bool, parse_special: bool
     ) -> list[tuple[int, ...]]:

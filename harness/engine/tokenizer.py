@@ -24,6 +24,7 @@ class ChildTokenizer:
         self._eog = frozenset(loaded["eog"])
         self._template: str | None = loaded["chat_template"]
         self._texts = dict(self._control)
+        self._pieces: dict[int, bytes] = {}
 
     @property
     def bos_id(self) -> int | None:
@@ -60,6 +61,14 @@ class ChildTokenizer:
         if token_id not in self._texts:
             self._texts[token_id] = self._ask("tokenize", tokens=[token_id])["texts"][0]
         return self._texts[token_id]
+
+    def token_bytes(self, token_ids: Sequence[int]) -> list[bytes]:
+        """Each token's bytes; together those of the text, which no single one may be."""
+        unknown = sorted(set(token_ids) - self._pieces.keys())
+        if unknown:
+            found = self._ask("tokenize", pieces=unknown)["pieces"]
+            self._pieces |= zip(unknown, map(bytes.fromhex, found), strict=True)
+        return [self._pieces[token] for token in token_ids]
 
     def tokenize(
         self, texts: Sequence[str], *, add_special: bool, parse_special: bool

@@ -161,8 +161,13 @@ class Worker:
         )
 
     def tokenize(self, command: Command) -> None:
-        """Token ids of texts, or the texts of token ids."""
+        """Token ids of texts, or the texts (or bytes, in hexadecimal) of token ids."""
         vocabulary = self._loaded().vocabulary
+        if "pieces" in command:
+            self.tell(
+                "pieces", pieces=[vocabulary.piece(token).hex() for token in command["pieces"]]
+            )
+            return
         if "tokens" in command:
             self.tell("texts", texts=[vocabulary.text(token) for token in command["tokens"]])
             return

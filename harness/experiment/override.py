@@ -84,6 +84,23 @@ def placed(model: str) -> str:
     return str(Path(model).absolute()) if model.lower().endswith(".gguf") else model
 
 
+def at_level(experiment: Experiment, level: str | None) -> Experiment:
+    """The experiment at one level: the one asked for, or the first of its levels.
+
+    Raises ConfigError for a level it does not have.
+    """
+    known = experiment.level_names
+    wanted = level or known[0]
+    if wanted not in known and known != ("as-is",):
+        raise ConfigError(
+            f"{experiment.name}: level {wanted!r} is not one of its levels: {', '.join(known)}"
+        )
+    if isinstance(experiment.levels, tuple):
+        return experiment.model_copy(update={"levels": (wanted,), "contrasts": ()})
+    made = experiment.levels.model_copy(update={"only": (wanted,)})
+    return experiment.model_copy(update={"levels": made, "contrasts": ()})
+
+
 def override(
     experiment: Experiment,
     *,

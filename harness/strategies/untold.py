@@ -27,6 +27,10 @@ class Untold:
         """No token has a text."""
         return ""
 
+    def token_bytes(self, token_ids: Sequence[int]) -> list[bytes]:
+        """No token has any."""
+        return [b"" for _ in token_ids]
+
     def tokenize(
         self, texts: Sequence[str], *, add_special: bool, parse_special: bool
     ) -> list[tuple[int, ...]]:

@@ -1,0 +1,124 @@
+"""Use: going on with a text of the user's. Bits per byte of what really follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from harness import numbers
+from harness.choice.seats import NATIVE, RAW, Seat, asked
+from harness.choice.teacher import (
+    Forced,
+    Unfaithful,
+    after_prompt,
+    after_text,
+    bits,
+    likelihoods,
+    perplexity_chunks,
+)
+from harness.choice.uses import absent, measured
+from harness.choice.values import ArmScores, Perplexity, Use
+from harness.choice.windows import Window
+from harness.errors import TemplateError
+from harness.records import TokenScores
+from harness.stats.rates import Floats
+
+NAME = "continuation"
+
+CONTINUE = "Continue this text in the same style. Write only what comes next.\n\n"
+"""How a stage is asked to go on where it is not simply given the text."""
+
+FEW = 6
+"""With fewer documents their windows count as independent, and the report says so."""
+
+Scored = Sequence[tuple[Forced, TokenScores]]
+
+
+def units_of(windows: Sequence[Window]) -> tuple[tuple[int, ...], str]:
+    """Each window's unit, and what the units are: documents, or windows where those are few."""
+    numbers = {name: place for place, name in enumerate(dict.fromkeys(w.document for w in windows))}
+    if len(numbers) >= FEW:
+        return tuple(numbers[window.document] for window in windows), "documents"
+    return tuple(range(len(windows))), "windows"
+
+
+def forced(seat: Seat, way: str, windows: Sequence[Window]) -> list[Forced]:
+    """Every window as this way asks it. Raises TemplateError, and Unfaithful."""
+    tokenizer = seat.backend.tokenizer
+    if tokenizer is None or "logprobs" not in seat.backend.abilities:
+        raise Unfaithful("its backend gives no log-probabilities of a given text")
+    if way == RAW:
+        return after_text(tokenizer, [(window.context, window.rest) for window in windows])
+    prompts = seat.prompts(way, asked([CONTINUE + window.context for window in windows], NAME))
+    if way == NATIVE:
+        return after_prompt(tokenizer, prompts, [window.rest for window in windows])
+    pairs = [
+        (prompt.text, window.rest.lstrip() if prompt.text[-1:].isspace() else window.rest)
+        for prompt, window in zip(prompts, windows, strict=True)
+    ]
+    return after_text(tokenizer, pairs)
+
+
+class Continuation:
+    """The trial: every window scored in every way of every stage."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self.windows = windows
+        self.units, self.named = units_of(windows)
+
+    def measure(self, seat: Seat) -> Iterator[ArmScores]:
+        """Each way's bits and bytes, or why it has none."""
+        for way in seat.ways:
+            seat.say(f"{seat.stage} {way}: scoring {len(self.windows)} windows of text")
+            try:
+                passages = forced(seat, way, self.windows)
+                scored = tuple(likelihoods(seat.backend, passages, seat.stage))
+            except (TemplateError, Unfaithful) as error:
+                yield absent(NAME, seat.stage, way, str(error))
+            else:
+                yield arm_scores(seat, way, scored, self.units)
+
+    def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
+        """The use, once every stage was measured."""
+        yield measured(NAME, arms, self.named, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.named != "windows":
+            return ()
+        count = len({window.document for window in self.windows})
+        return (
+            f"{numbers.size(count, 'document')}: the intervals are over windows, which resemble "
+            f"one another; they hold for these texts, not for others like them ({FEW} documents or "
+            "more say something of others)",
+        )
+
+
+def arm_scores(seat: Seat, way: str, found: Scored, units: Sequence[int]) -> ArmScores:
+    """Bits and bytes of one arm, summed over each unit."""
+    values, sizes = np.zeros(max(units) + 1), np.zeros(max(units) + 1)
+    for unit, (item, scores) in zip(units, found, strict=True):
+        values[unit] += bits(scores)
+        sizes[unit] += item.size
+    tokens = sum(len(item.passage.tokens) for item, _ in found) / len(values)
+    return ArmScores(NAME, seat.stage, way, values, sizes, tokens)
+
+
+def perplexity(seat: Seat, texts: Sequence[str], n_ctx: int) -> Perplexity | None:
+    """The stage's perplexity on these texts by llama-perplexity's convention; None: too short."""
+    tokenizer = seat.backend.tokenizer
+    if tokenizer is None or "logprobs" not in seat.backend.abilities:
+        return None
+    chunks = [chunk for text in texts for chunk in perplexity_chunks(tokenizer, text, n_ctx)]
+    if not chunks:
+        return None
+    seat.say(f"{seat.stage}: scoring {len(chunks)} chunks of {n_ctx} tokens")
+    every: list[Floats] = [np.array(s.logprobs) for s in seat.backend.logprobs(chunks)]
+    nats = -float(np.concatenate(every).sum())
+    tokens = sum(map(len, every))
+    size = sum(
+        sum(map(len, tokenizer.token_bytes(chunk.tokens[chunk.start :]))) for chunk in chunks
+    )
+    value = math.exp(nats / tokens)
+    return Perplexity(seat.stage, n_ctx, len(chunks), tokens, value, nats / math.log(2) / size)

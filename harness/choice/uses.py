@@ -1,0 +1,35 @@
+"""Every use there is, in the table's order: what its score is, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from harness.choice.values import ArmScores, Use
+
+USES: Mapping[str, Use] = {
+    use.name: use
+    for use in (
+        Use(
+            "continuation",
+            "bits per byte of what follows in your text (less is better)",
+            "bits per byte",
+            "documents",
+            margin=0.02,
+            not_run="give it your texts with --text FILE",
+        ),
+    )
+}
+
+
+def measured(name: str, arms: Sequence[ArmScores], units: str, notes: Sequence[str] = ()) -> Use:
+    """A use with what was measured of it."""
+    own = tuple(arm for arm in arms if arm.use == name)
+    return replace(USES[name], arms=own, units=units, notes=tuple(notes), not_run="")
+
+
+def absent(name: str, stage: str, way: str, why: str) -> ArmScores:
+    """An arm that could not be asked in a use, and why."""
+    return ArmScores(name, stage, way, np.empty(0), np.empty(0), absent=why)

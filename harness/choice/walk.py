@@ -1,0 +1,164 @@
+"""Which of the two models, for what: each stage is loaded once and asked for every use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.choice.continuation import Continuation, perplexity
+from harness.choice.seats import Seat, Sides, sides_of
+from harness.choice.uses import USES
+from harness.choice.values import ArmScores, Choice, Perplexity, Use
+from harness.choice.verdict import row_of
+from harness.choice.windows import SHORTEST, strided
+from harness.config import Experiment
+from harness.datasets.texts import Document, load_documents
+from harness.errors import ConfigError
+from harness.experiment import Backends, Finding, StageModel, Watcher, resolve_models, with_pair
+from harness.experiment.backend import fitted_settings, opened
+from harness.experiment.override import at_level
+from harness.experiment.resolve import pair_notes
+from harness.store import Store, default_store
+from harness.strategies import load_templates
+
+WRAPPERS = ("qa", "sys_qa")
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceOptions:
+    """What is to be compared on what.
+
+    ``texts`` are files to be continued; ``window`` are its characters, ``windows`` the most that
+    are taken of one document; ``perplexity`` is the chunk of llama-perplexity's own figure;
+    ``limit`` are items (documents, rows) of each use; ``wrappers`` are the base's.
+    """
+
+    texts: tuple[Path, ...] = ()
+    wrappers: tuple[str, ...] = WRAPPERS
+    level: str | None = None
+    limit: int | None = None
+    window: int = 1000
+    windows: int | None = None
+    perplexity: int | None = None
+    store: Path = field(default_factory=default_store)
+    base_dir: Path = field(default_factory=Path.cwd)
+    command: str = ""
+    progress: bool = False
+
+
+class Trial(Protocol):
+    """A kind of measurement: asked of each stage while it is loaded, then made into uses."""
+
+    def measure(self, seat: Seat) -> Iterator[ArmScores]:
+        """The scores of each way of a stage."""
+
+    def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
+        """The uses, once every stage was measured."""
+
+
+def choose(
+    experiment: Experiment,
+    options: ChoiceOptions,
+    *,
+    watcher: Watcher | None = None,
+    backends: Backends | None = None,
+) -> Choice:
+    """Measure every use that was given something to measure, and decide each.
+
+    Nothing is claimed of a use that was not run. Raises HarnessError; generated answers are stored,
+    and the same call goes on from there.
+    """
+    watcher, backends = watcher or Watcher(), backends or Backends()
+    documents = load_documents(options.texts, limit=options.limit)
+    trials = _trials(options, documents)
+    if not trials:
+        needs = sorted({use.not_run for use in USES.values()})
+        raise ConfigError(f"nothing to compare the models on: {'; '.join(needs)}")
+    experiment = at_level(with_pair(experiment, None), options.level)
+    sides = sides_of(experiment, options.wrappers)
+    finding = Finding(options.base_dir, options.progress, watcher.say)
+    items = resolve_models(experiment, finding, backends)
+    arms, chunks, told = _measured(
+        experiment, sides, items, trials, documents, options, watcher, backends
+    )
+    found = {use.name: use for trial in trials for use in trial.uses(arms)}
+    return Choice(
+        base=sides.base,
+        instruct=sides.instruct,
+        level=experiment.level_names[0],
+        columns=sides.columns,
+        models={item.stage: _named(item) for item in items},
+        rows=tuple(row_of(found.get(name, use), sides) for name, use in USES.items()),
+        notes=_notes(experiment, items, documents, told),
+        perplexities=chunks,
+        command=options.command,
+    )
+
+
+def _trials(options: ChoiceOptions, documents: Sequence[Document]) -> list[Trial]:
+    """What was given something to measure."""
+    trials: list[Trial] = []
+    if documents:
+        windows = strided(documents, size=options.window, most=options.windows)
+        if not windows:
+            raise ConfigError(
+                f"--text: every document is shorter than {SHORTEST} characters; give longer ones"
+            )
+        trials.append(Continuation(windows))
+    return trials
+
+
+def _measured(
+    experiment: Experiment,
+    sides: Sides,
+    items: Sequence[StageModel],
+    trials: Sequence[Trial],
+    documents: Sequence[Document],
+    options: ChoiceOptions,
+    watcher: Watcher,
+    backends: Backends,
+) -> tuple[list[ArmScores], tuple[Perplexity, ...], list[str]]:
+    """Every stage's scores in every trial; one model is loaded at a time."""
+    settings, notes = fitted_settings(experiment, items, backends, {})
+    templates = load_templates([Path(name) for name in experiment.templates])
+    arms: list[ArmScores] = []
+    chunks: list[Perplexity] = []
+    try:
+        with Store(options.store) as store:
+            for item in items:
+                watcher.say(f"loading {item.stage}")
+                with opened(experiment, item, settings[item.cell], backends, 1) as backend:
+                    seat = Seat(
+                        sides, item, backend, templates, store, experiment.seed, watcher.say
+                    )
+                    arms += [scores for trial in trials for scores in trial.measure(seat)]
+                    if options.perplexity:
+                        texts = [document.text for document in documents]
+                        found = perplexity(seat, texts, options.perplexity)
+                        chunks += [found] if found else []
+                    notes += [f"{item.stage}: {note}" for note in backend.notes]
+    finally:
+        backends.dismiss()
+    return arms, tuple(chunks), notes
+
+
+def _named(item: StageModel) -> Mapping[str, str]:
+    return {"file": item.model.path.name, "sha256": item.model.sha256, "level": item.model.level}
+
+
+def _notes(
+    experiment: Experiment,
+    items: Sequence[StageModel],
+    documents: Sequence[Document],
+    told: Sequence[str],
+) -> tuple[str, ...]:
+    """What a reader must know: what makes the pair odd, which documents were too short."""
+    differences, warnings = pair_notes(experiment, tuple(items))
+    short = [document.name for document in documents if len(document.text.rstrip()) < SHORTEST]
+    left = [f"{len(short)} documents are shorter than {SHORTEST} characters and left out"] * bool(
+        short
+    )
+    own = [note for item in items for note in item.notes]
+    return tuple(dict.fromkeys((*warnings, *differences, *own, *told, *left)))

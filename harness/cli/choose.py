@@ -1,0 +1,92 @@
+"""``harness choose``: which of the two models, for what, by the user's own files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+from harness.cli.app import app
+from harness.cli.options import JSON
+from harness.errors import Interrupted
+
+
+@app.command(
+    epilog="Examples: harness choose --text notes.md · "
+    "harness choose --base A.gguf --instruct B.gguf --text essays.jsonl --wrappers qa"
+)
+def choose(
+    experiment: str = typer.Argument(
+        None, help="An experiment file, or the name of a shipped one (default: tiny)."
+    ),
+    base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
+    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
+    pair: str = typer.Option(None, "--pair", help="A family of the registry."),
+    text: list[Path] = typer.Option(
+        [],
+        "--text",
+        exists=True,
+        help="A text of yours to go on with: a file (--- lines part documents), a .jsonl file of "
+        '{"text": ...} rows, or a folder. May be given again.',
+    ),
+    wrappers: str = typer.Option(
+        "qa,sys_qa", "--wrappers", help="Strategies that wrap the base model, comma-separated."
+    ),
+    level: str = typer.Option(None, "--level", help="Quantization level (the experiment's first)."),
+    limit: int = typer.Option(None, "--limit", min=1, help="Items of each use (documents, rows)."),
+    window: int = typer.Option(
+        1000, "--window", min=80, help="Characters predicted at a time, and seen before them."
+    ),
+    windows: int = typer.Option(
+        None, "--windows", min=1, help="Windows of one document at most (all of it)."
+    ),
+    perplexity: int = typer.Option(
+        None,
+        "--perplexity",
+        min=8,
+        help="Also print what llama-perplexity -c N does, with this N, for every stage.",
+    ),
+    out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    as_json: bool = JSON,
+) -> None:
+    """Say which of the two models to use for what: a table of uses, each with a verdict.
+
+    Every stage is measured on your own files. Nothing is claimed of a use that was not run.
+    """
+    from harness import choice
+    from harness.experiment.override import chosen_experiment
+    from harness.experiment.progress import watch
+    from harness.experiment.walk import new_run_folder
+    from harness.reporting import writable
+
+    interactive = sys.stderr.isatty() and not quiet
+    chosen = chosen_experiment(experiment, pair=pair, base=base, instruct=instruct)
+    folder = out or new_run_folder(f"choose-{chosen.name}")
+    writable(folder)
+    options = choice.ChoiceOptions(
+        texts=tuple(text),
+        wrappers=tuple(part.strip() for part in wrappers.split(",") if part.strip()),
+        level=level,
+        limit=limit,
+        window=window,
+        windows=windows,
+        perplexity=perplexity,
+        command="harness " + shlex.join(sys.argv[1:]),
+        progress=interactive,
+    )
+    try:
+        with watch(interactive, quiet or as_json) as watcher:
+            found = choice.choose(chosen, options, watcher=watcher)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped; answers that were generated are stored") from None
+    choice.write_choice(found, folder)
+    if as_json:
+        typer.echo(choice.as_json(found), nl=False)
+        return
+    for line in choice.as_lines(found):
+        typer.echo(line)
+    typer.echo(f"report: {folder / 'choice.md'}")
+    typer.echo(f"page: {folder / 'choice.html'}")

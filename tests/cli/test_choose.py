@@ -1,0 +1,124 @@
+"""``harness choose`` on the bundled family, through the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import ROOT, harness
+
+PAIR = ("--base", "models/tiny-base-F16.gguf", "--instruct", "models/tiny-dpo-F16.gguf")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight documents of the world that the bundled family knows, questions and answers."""
+    rows = [
+        json.loads(line)
+        for line in (ROOT / "datasets" / "tiny.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    facts = [f"{row['ablated']} {row['target']}." for row in rows if row.get("target")][:96]
+    path = tmp_path_factory.mktemp("texts") / "world.txt"
+    documents = [" ".join(facts[begin : begin + 12]) for begin in range(0, 96, 12)]
+    path.write_text("\n---\n".join(documents), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def chosen(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Any]:
+    cache, out = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("out") / "choice"
+    done = harness(
+        "choose", *PAIR, "--text", texts, "--wrappers", "qa", "--perplexity", 128, "-o", out,
+        cache=cache,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout, json.loads((out / "choice.json").read_text(encoding="utf-8"))
+
+
+def row(found: Any, use: str) -> Any:
+    return next(item for item in found["rows"] if item["use"] == use)
+
+
+def test_every_stage_has_bits_per_byte_raw_wrapped_and_through_its_template(
+    chosen: tuple[Path, str, Any],
+) -> None:
+    cells = row(chosen[2], "continuation")["cells"]
+    assert [(cell["stage"], cell["way"]) for cell in cells] == [
+        ("base", "raw"),
+        ("base", "qa"),
+        ("instruct", "native"),
+        ("instruct", "raw"),
+    ]
+    for cell in cells:
+        score = cell["score"]
+        assert 0 < score["low"] < score["value"] < score["high"]
+        assert score["n"] == 8
+        assert cell["tokens"] > 0
+
+
+def test_what_tuning_cost_is_a_paired_interval_over_documents(
+    chosen: tuple[Path, str, Any],
+) -> None:
+    found = row(chosen[2], "continuation")
+    (tax,) = found["taxes"]
+    by_way = {(cell["stage"], cell["way"]): cell["score"]["value"] for cell in found["cells"]}
+    expected = by_way["instruct", "raw"] - by_way["base", "raw"]
+    assert tax["difference"]["value"] == pytest.approx(expected, abs=1e-9)
+    assert tax["difference"]["low"] < expected < tax["difference"]["high"]
+
+
+def test_the_same_words_stand_everywhere(chosen: tuple[Path, str, Any]) -> None:
+    folder, printed, found = chosen
+    page = (folder / "choice.html").read_text(encoding="utf-8")
+    report = (folder / "choice.md").read_text(encoding="utf-8")
+    for item in found["rows"]:
+        sentence = item["decision"]["sentence"]
+        assert sentence in printed
+        assert sentence in page
+        assert sentence in report.replace("\\", "")
+
+
+def test_nothing_to_measure_is_said_with_what_to_give(tmp_path: Path) -> None:
+    done = harness("choose", *PAIR, cache=tmp_path)
+    assert done.returncode == 2
+    assert "--text FILE" in done.stderr
+
+
+def test_a_text_that_cannot_be_continued_is_refused(tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text("too short\n", encoding="utf-8")
+    done = harness("choose", *PAIR, "--text", short, cache=tmp_path)
+    assert done.returncode == 2
+    assert "shorter than" in done.stderr
+
+
+@pytest.mark.skipif("LLAMA_PERPLEXITY" not in os.environ, reason="LLAMA_PERPLEXITY is not given")
+@pytest.mark.parametrize("model", ["models/tiny-base-F16.gguf", "models/tiny-dpo-F16.gguf"])
+def test_the_perplexity_is_llama_perplexitys(
+    chosen: tuple[Path, str, Any], texts: Path, tmp_path: Path, model: str
+) -> None:
+    """One document, the same chunks: within 0.1 % of what llama.cpp's own tool prints."""
+    whole = tmp_path / "one.txt"
+    whole.write_text(texts.read_text(encoding="utf-8").replace("\n---\n", " "), encoding="utf-8")
+    done = harness(
+        "choose", *PAIR, "--text", whole, "--wrappers", "qa", "--perplexity", 128, "--json",
+        "--windows", 1, "-o", tmp_path / "out", cache=tmp_path,
+    )  # fmt: skip
+    stage = "base" if "base" in model else "instruct"
+    ours = {item["stage"]: item["value"] for item in json.loads(done.stdout)["perplexities"]}
+    theirs = subprocess.run(
+        [os.environ["LLAMA_PERPLEXITY"], "-m", ROOT / model, "-f", whole, "-c", "128", "-t", "2"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    printed = re.search(r"Final estimate: PPL = ([\d.]+)", theirs.stdout + theirs.stderr)
+    assert printed is not None
+    assert ours[stage] == pytest.approx(float(printed[1]), rel=1e-3)
