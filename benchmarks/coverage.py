@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.gate.sequential import LOOKS
 from harness.records import Estimate
 from harness.stats.best import Level, best_of_many
 from harness.stats.pairs import noninferiority, paired
+from harness.stats.power import default_margin
 from harness.stats.rates import clustered_rate
 from harness.stats.recovery import recovered_shares
+from harness.stats.sequential import foreseen
 
 Floats = NDArray[np.float64]
 Row = tuple[str, int, int, int, float]
@@ -137,6 +140,44 @@ def gate(n: int, repeats: int, margin: float = 0.05) -> list[Row]:
     return [(f"gate does not pass at −{100 * margin:g} points", n, repeats - false, repeats, 0.95)]
 
 
+def looking(n: int, repeats: int) -> list[Row]:
+    """A gate in looks: how often its outcome is not the full run's, and what items it spares.
+
+    An unchanged tree, a change that costs 10 points, one as bad as the margin, and harmless noise.
+    """
+    margin = default_margin(n)
+    cases = {
+        "no item changes": (0.0, 0.0),
+        "3 % of items each way": (0.03, 0.03),
+        "10 points lost": (0.02, 0.12),
+        "the margin lost": (0.05, 0.05 + margin),
+    }
+    rows = []
+    for label, (win, loss) in cases.items():
+        rng = np.random.default_rng([n, len(label)])
+        right, used = 0, []
+        for _ in range(repeats):
+            suite = rng.choice([1.0, -1.0, 0.0], n, p=[win, loss, 1 - win - loss])
+            full = noninferiority(suite, np.zeros(n), margin).verdict
+            seen, share = looked(suite, margin)
+            right += full in seen
+            used.append(share)
+        spared = f"{100 * (1 - float(np.median(used))):.0f} % of items spared"
+        rows.append((f"gate in looks, {label} ({spared})", n, right, repeats, 0.95))
+    return rows
+
+
+def looked(suite: Floats, margin: float) -> tuple[frozenset[str], float]:
+    """The verdicts left when a gate in looks stops, and the share seen; inconclusive is no pass."""
+    n = len(suite)
+    for look in range(1, LOOKS):
+        drawn = suite[: math.ceil(n * look / LOOKS)]
+        verdicts = foreseen(drawn, n, margin, independent=True).verdicts
+        if verdicts == {"pass"} or "pass" not in verdicts:
+            return frozenset(verdicts), len(drawn) / n
+    return frozenset({noninferiority(suite, np.zeros(n), margin).verdict}), 1.0
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
@@ -168,7 +209,7 @@ def main() -> None:
     work: list[Callable[[], list[Row]]] = []
     for n in sizes:
         work += [lambda n=n: simple(n, repeats), lambda n=n: repeated(n, repeats)]  # type: ignore[misc]
-        work += [lambda n=n: gate(n, repeats)]  # type: ignore[misc]
+        work += [lambda n=n: gate(n, repeats), lambda n=n: looking(n, repeats // 5)]  # type: ignore[misc]
         for k in several:
             for rate in (0.3,) if options.quick else (0.02, 0.3, 0.95):
                 work += [lambda n=n, k=k, rate=rate: selected(n, k, rate, repeats)]  # type: ignore[misc]

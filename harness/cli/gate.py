@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.config import Experiment
     from harness.experiment import RunOptions
     from harness.gate import Gated, GateOptions
+    from harness.records import Verdict
 
 
 @app.command()
@@ -57,6 +58,11 @@ def gate(
         [], "--templates", exists=True, file_okay=False, help="Folder of your own templates."
     ),
     early: str = EARLY,
+    sequential: bool = typer.Option(
+        False,
+        "--sequential",
+        help="Ask items in a random order and stop once the full run's outcome is settled (95 %).",
+    ),
     no_cache: bool = typer.Option(False, "--no-cache", help="Ignore earlier answers."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
 ) -> None:
@@ -82,13 +88,20 @@ def gate(
     if update:
         _update(chosen, baseline, options, quiet)
         return
+    if sequential and (render_only or contrast):
+        raise ConfigError(
+            "--sequential asks a part of the items; "
+            f"{'--render-only' if render_only else '--contrast'} needs all of them: leave one out"
+        )
+    accepted: set[Verdict] = {"pass"} if inconclusive == "fail" else {"pass", "inconclusive"}
     rule = GateOptions(
         margin=None if margin is None else margin / 100,
         must_pass=tuple(must_pass),
         contrasts=tuple(contrast),
         render_only=render_only,
+        sequential=sequential,
+        accepted=frozenset(accepted),
     )
-    accepted = {"pass", "inconclusive"} if inconclusive == "pass" else {"pass"}
     if watch_files:
         _watch(chosen, baseline, rule, options, quiet)
     gated = _judge(chosen, baseline, rule, options, quiet)

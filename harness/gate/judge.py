@@ -35,8 +35,25 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A look of a sequential gate: items known ``of`` all, and what the full run can come to.
+
+    ``low`` and ``high`` bound the full run's difference, at 95 % over all looks together.
+    """
+
+    items: int
+    of: int
+    low: float
+    high: float
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ArmVerdict:
-    """One arm's (or contrast's) verdict, in a sentence, with the items that flipped."""
+    """One arm's (or contrast's) verdict, in a sentence, with the items that flipped.
+
+    ``looks`` is the log of a sequential gate, empty in any other.
+    """
 
     name: str
     verdict: Verdict
@@ -44,6 +61,7 @@ class ArmVerdict:
     template: str = ""
     flips: tuple[Flip, ...] = ()
     asked: int = 0
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +94,7 @@ def judge(
     """
     ids = sorted(after.items)
     flips = tuple(_flips(before.items, after.items, ids, reasons or {}))
-    broken = [
-        name
-        for name in ids
-        if set(samples[name].tags) & set(must_pass) and after.items[name].score != 1
-    ]
+    broken = failing(after.items, samples, must_pass)
     if broken:
         sentence = f"{len(broken)} must-pass items fail: {_list(broken)}"
         return ArmVerdict(after.name, "regress", sentence, after.template, flips, asked)
@@ -89,6 +103,16 @@ def judge(
         return ArmVerdict(after.name, "pass", sentence, after.template)
     verdict, sentence = compared(before.items, after.items, margin=margin, samples=samples)
     return ArmVerdict(after.name, verdict, sentence, after.template, flips, asked)
+
+
+def failing(
+    items: Mapping[str, Item], samples: Mapping[str, Sample], must_pass: Sequence[str]
+) -> list[str]:
+    """The items with a must-pass tag that do not pass in every epoch."""
+    wanted = set(must_pass)
+    return sorted(
+        n for n, item in items.items() if wanted & set(samples[n].tags) and item.score != 1
+    )
 
 
 def compared(
@@ -113,7 +137,7 @@ def compared(
     groups = {name: samples[name].group or name for name in ids}
     numbers = {group: place for place, group in enumerate(dict.fromkeys(groups.values()))}
     clusters = np.array([numbers[groups[name]] for name in ids])
-    reach = default_margin(len(numbers)) if margin is None else margin
+    reach = margin_of(margin, len(numbers))
     found = noninferiority(new, old, reach, clusters)
     value = 100 * (found.delta.value or 0.0)
     sentence = (
@@ -122,6 +146,20 @@ def compared(
         f"{found.ties} the same"
     )
     return found.verdict, sentence
+
+
+def margin_of(margin: float | None, groups: int) -> float:
+    """The margin given, or what so many independent items resolve."""
+    return default_margin(groups) if margin is None else margin
+
+
+def change(before: Item, after: Item) -> float:
+    """What an item gained: an answer that is missing now counts as wrong, one missing then as
+    right, and one missing on both sides not at all.
+    """
+    if before.score is None and after.score is None:
+        return 0.0
+    return (after.score or 0.0) - (1.0 if before.score is None else before.score)
 
 
 def _missing(before: Mapping[str, Item], name: str, after: Mapping[str, Item]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from xml.sax.saxutils import escape, quoteattr
 
-from harness.gate.judge import ArmVerdict, Flip
+from harness.gate.judge import ArmVerdict, Flip, Look
 from harness.gate.run import Gated
 from harness.reporting.html.parts import part, policy, template
 from harness.sanitize import fence, for_markdown, for_terminal
@@ -23,6 +23,7 @@ def as_text(gated: Gated) -> str:
     lines = [f"gate {gated.verdicts.verdict}: {headline(gated)}"]
     for arm in gated.verdicts.arms:
         lines.append(f"  {arm.verdict:<12} {arm.name}: {arm.sentence}")
+        lines += [f"    {look_line(look)}" for look in arm.looks]
         for flip in arm.flips[:FLIPS_SHOWN]:
             lines.append(f"    {flip_line(flip)}")
         if len(arm.flips) > FLIPS_SHOWN:
@@ -41,6 +42,10 @@ def as_markdown(gated: Gated) -> str:
         f"| {for_markdown(arm.name)} | {arm.verdict} | {for_markdown(arm.sentence)} |"
         for arm in gated.verdicts.arms
     ]
+    looked = [arm for arm in gated.verdicts.arms if arm.looks]
+    for arm in looked:
+        lines += ["", f"Looks at {for_markdown(arm.name)}:", ""]
+        lines += [f"- {for_markdown(look_line(look))}" for look in arm.looks]
     for diff in gated.diffs.values():
         lines += ["", f"**{for_markdown(diff.path)}**", "", fence(diff.text, "diff")]
     flipped = [(arm, flip) for arm in gated.verdicts.arms for flip in arm.flips[:FLIPS_SHOWN]]
@@ -139,6 +144,14 @@ def _kind(arm: ArmVerdict) -> str:
     return kind if kind in _KINDS else "arm"
 
 
+def look_line(look: Look) -> str:
+    """``look at 63 of 312 items: the full run in [-14.1, +2.0] points: inconclusive, pass``."""
+    return (
+        f"look at {look.items} of {look.of} items: the full run in "
+        f"[{100 * look.low:+.1f}, {100 * look.high:+.1f}] points: {', '.join(look.verdicts)}"
+    )
+
+
 def flip_line(flip: Flip) -> str:
     """``tiny-0004: pass to fail: 'CAT' became 'cat' (change_case: ...)``."""
     because = f" ({flip.reason})" if flip.reason else ""
@@ -184,6 +197,7 @@ def as_html(gated: Gated) -> str:
         diffs=list(gated.diffs.values()),
         notes=gated.notes,
         outcome=_outcome,
+        look_line=look_line,
         clean=for_terminal,
         style=style,
         policy=policy(style, ""),

@@ -12,19 +12,26 @@ from harness.experiment import RunOptions, Watcher
 from harness.gate.baseline import Arm, Baseline, read_baseline, write_baseline
 from harness.gate.judge import ArmVerdict, Verdicts, compared, judge
 from harness.gate.lint import lint
+from harness.gate.sequential import in_looks
 from harness.gate.sources import TemplateDiff, template_diff
 from harness.gate.state import State
-from harness.records import Sample
+from harness.records import Sample, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    """What a command line may say: the rule, and whether models are asked at all."""
+    """What a command line may say: the rule, and whether models are asked at all.
+
+    ``sequential`` asks an arm's items in looks, until the verdicts it can still reach are all
+    ``accepted``, or none is.
+    """
 
     margin: float | None = None
     must_pass: tuple[str, ...] = ()
     contrasts: tuple[str, ...] = ()
     render_only: bool = False
+    sequential: bool = False
+    accepted: frozenset[Verdict] = frozenset({"pass"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +61,45 @@ def gate(
     now = State(experiment, run_options, watcher or Watcher())
     _refuse_stale(path, baseline, now)
     _refuse_unknown(now, options)
-    answered = now.render(baseline) if options.render_only else now.answer(baseline)
     diffs = {
         name: found
         for name, source in now.sources.items()
         if (found := template_diff(baseline.templates.get(name), source))
     }
-    if options.render_only:
-        verdicts = [_rendered(baseline.arms[name], arm, now) for name, arm in answered.arms.items()]
-    else:
-        verdicts = [
-            judge(
-                baseline.arms[name],
-                arm,
-                margin=options.margin,
-                samples=now.samples,
-                must_pass=options.must_pass,
-                reasons=answered.reasons.get(name),
-                asked=answered.asked[name],
-            )
-            for name, arm in answered.arms.items()
-        ]
-        verdicts += _contrasts(experiment, answered.arms, now.samples, options)
+    verdicts, generated = _verdicts(baseline, now, options)
     verdicts = [*lint(baseline, now), *verdicts]
     notes = [*now.prepared.notes, *now.elsewhere(baseline)]
-    return Gated(
-        experiment.name, Verdicts(tuple(verdicts)), tuple(notes), diffs, answered.generated
-    )
+    return Gated(experiment.name, Verdicts(tuple(verdicts)), tuple(notes), diffs, generated)
+
+
+def _verdicts(baseline: Baseline, now: State, options: GateOptions) -> tuple[list[ArmVerdict], int]:
+    """Every arm's verdict in the way the options ask for, and how many answers it took."""
+    if options.render_only:
+        rendered = now.render(baseline).arms.items()
+        return [_rendered(baseline.arms[name], arm, now) for name, arm in rendered], 0
+    if options.sequential:
+        return in_looks(
+            now,
+            baseline,
+            margin=options.margin,
+            must_pass=options.must_pass,
+            accepted=options.accepted,
+        )
+    answered = now.answer(baseline)
+    verdicts = [
+        judge(
+            baseline.arms[name],
+            arm,
+            margin=options.margin,
+            samples=now.samples,
+            must_pass=options.must_pass,
+            reasons=answered.reasons.get(name),
+            asked=answered.asked[name],
+        )
+        for name, arm in answered.arms.items()
+    ]
+    verdicts += _contrasts(now.experiment, answered.arms, now.samples, options)
+    return verdicts, answered.generated
 
 
 def update(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -115,63 +115,72 @@ class State:
                 }
         return found
 
-    def answer(self, baseline: Baseline) -> Answered:
-        """Every arm as it is now: unchanged items as the baseline has them, the others asked."""
+    def answer(self, baseline: Baseline, wanted: Mapping[str, Set[str]] | None = None) -> Answered:
+        """Every arm as it is now: unchanged items as the baseline has them, the others asked.
+
+        ``wanted`` names by arm the changed items to ask (None: all of them); the changed items
+        that it leaves out are not in the arm that is returned.
+        """
         changed = self.changed(baseline)
-        plan = self.prepared.plan
-        wanted = replace(
-            plan,
-            requests={
-                cell: tuple(r for r in group if r.sample_id in changed[str(r.condition)])
-                for cell, group in plan.requests.items()
-            },
-            skipped=tuple(
-                gap for gap in plan.skipped if gap.sample_id in changed[str(gap.condition)]
-            ),
-        )
-        scored: list[Scored] = []
-        generated = 0
-        if any(changed.values()):
-            with Store(self._options.store) as store:
-                answers = generate(
-                    replace(self.prepared, plan=wanted),
-                    store,
-                    self._options.use_cache,
-                    watcher=self._watcher,
-                )
-            generated = answers.generated
-            scored = score(
-                collect(wanted, answers.generations),
-                jobs=self._options.jobs,
-                code=CodeSettings(self.prepared.experiment.code),
-            )
+        asked = changed if wanted is None else {name: set(wanted[name]) for name in changed}
+        scored, generated = self._scored(asked)
         rows: dict[str, dict[str, list[Scored]]] = {}
         for row in scored:
             rows.setdefault(str(row.condition), {}).setdefault(row.sample.id, []).append(row)
         arms, reasons = {}, {}
         for name in sorted(self.requests):
-            condition = _condition(name)
             known = baseline.arms.get(name)
-            prompts = self.prompts(name)
             items = {
                 item: _item(item, rows[name][item], digest)
-                if item in changed[name]
+                if item in asked[name]
                 else known.items[item]  # type: ignore[union-attr]  # unchanged, so it is there
-                for item, digest in sorted(prompts.items())
+                for item, digest in sorted(self.prompts(name).items())
+                if item in asked[name] or item not in changed[name]
             }
-            arms[name] = Arm(
-                name,
-                self.template(condition),
-                self.identity(condition),
-                items,
-                self.gives(name),
-            )
+            arms[name] = self.arm(name, items)
             reasons[name] = {
                 item: "; ".join(dict.fromkeys(_faults(found)))
                 for item, found in rows.get(name, {}).items()
             }
-        asked = {name: len(items) for name, items in changed.items()}
-        return Answered(arms, reasons, asked, generated)
+        return Answered(
+            arms, reasons, {name: len(items) for name, items in asked.items()}, generated
+        )
+
+    def arm(self, name: str, items: Mapping[str, Item]) -> Arm:
+        """An arm as it is now, with these items."""
+        condition = _condition(name)
+        return Arm(
+            name, self.template(condition), self.identity(condition), items, self.gives(name)
+        )
+
+    def _scored(self, asked: Mapping[str, Set[str]]) -> tuple[list[Scored], int]:
+        """The verdicts on some items by arm, and how many answers were generated for them."""
+        if not any(asked.values()):
+            return [], 0
+        plan = self.prepared.plan
+        part = replace(
+            plan,
+            requests={
+                cell: tuple(r for r in group if r.sample_id in asked[str(r.condition)])
+                for cell, group in plan.requests.items()
+            },
+            skipped=tuple(
+                gap for gap in plan.skipped if gap.sample_id in asked[str(gap.condition)]
+            ),
+        )
+        with Store(self._options.store) as store:
+            answers = generate(
+                replace(self.prepared, plan=part),
+                store,
+                self._options.use_cache,
+                watcher=self._watcher,
+            )
+        scored = score(
+            collect(part, answers.generations),
+            jobs=self._options.jobs,
+            code=CodeSettings(self.prepared.experiment.code),
+        )
+        return scored, answers.generated
 
     def render(self, baseline: Baseline) -> Answered:
         """Every arm's prompts alone; no model answers anything."""

@@ -133,10 +133,11 @@ def tango(wins: float, losses: float, n: float, level: float = 0.95) -> tuple[fl
     95 % bound is an end of the 90 % interval. Counts may be fractional (an effective sample size).
     Raises ValueError for counts that do not fit n.
     """
-    return _tango(wins, losses, n, z_of(level))
+    return tango_at(wins, losses, n, z_of(level))
 
 
-def _tango(wins: float, losses: float, n: float, z: float) -> tuple[float, float]:
+def tango_at(wins: float, losses: float, n: float, z: float) -> tuple[float, float]:
+    """:func:`tango` at a quantile ``z`` of one's own (Student's, for few clusters)."""
     if n <= 0 or wins < 0 or losses < 0 or wins + losses > n * (1 + 1e-9):
         raise ValueError(f"{wins} wins and {losses} losses do not fit {n} pairs")
     difference = (wins - losses) / n
@@ -176,7 +177,7 @@ def tango_with_error(
     won, lost = float(np.maximum(difference, 0).mean()), float(np.maximum(-difference, 0).mean())
     spread = won + lost - (won - lost) ** 2
     n = spread / error**2 if error > 1e-9 and spread > 1e-12 else fallback
-    return _tango(won * n, lost * n, n, z)
+    return tango_at(won * n, lost * n, n, z)
 
 
 def _clustered_difference(

@@ -4,12 +4,74 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.rates import Floats
+from harness.records import Verdict
+from harness.stats.pairs import tango_at
+from harness.stats.rates import Floats, z_of
 
 _GRID = 2001
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a whole suite can still come to: bounds of its mean difference, and its verdicts."""
+
+    low: float
+    high: float
+    verdicts: frozenset[Verdict]
+
+
+def foreseen(
+    drawn: Floats,
+    total: int,
+    margin: float,
+    known: Floats | Sequence[float] = (),
+    *,
+    independent: bool,
+    alpha: float = 0.05,
+) -> Foreseen:
+    """The verdicts of :func:`~harness.stats.pairs.noninferiority` that the full run may reach.
+
+    ``drawn`` are differences (new - baseline) of items drawn at random from ``total``; ``known``
+    are those of the suite's other items. Of ``alpha``, four fifths go to the betting sequence of
+    the mean difference and one fifth to that of the mean absolute one, so with probability
+    1 - ``alpha`` the full run's verdict is in every set that is returned while items are drawn.
+    ``independent`` says that the full run judges single pass/fail answers by Tango's bound itself;
+    otherwise (epochs, paraphrases: one mean per group) its effective size is only known to be at
+    least the number of groups less one, and the set is wider for it.
+    """
+    rest = np.asarray(known, float)
+    n = len(rest) + total
+    low, high = betting_sequence(drawn, total, alpha=0.8 * alpha)[-1]
+    _, most = betting_sequence(np.abs(drawn), total, alpha=0.4 * alpha)[-1]
+    low, high = ((float(rest.sum()) + total * end) / n for end in (low, high))
+    apart = float(np.abs(rest).sum())
+    least, most = (apart + float(np.abs(drawn).sum())) / n, (apart + total * most) / n
+    z = z_of(0.9) if independent else _quantile(n - 1)
+
+    def ends(difference: float, discordance: float) -> tuple[float, float]:
+        size = n if independent else n - 1
+        either = min(1.0, max(discordance, abs(difference)))
+        won, lost = (max(0.0, (either + sign * difference) / 2) * size for sign in (1, -1))
+        return tango_at(won, lost, size, z)
+
+    verdicts: set[Verdict] = set()
+    if (ends(high, least)[0] if independent else high) > -margin:
+        verdicts.add("pass")
+    if (ends(low, least)[1] if independent else low) < -margin:
+        verdicts.add("regress")
+    if not (ends(low, most)[0] > -margin or ends(high, most)[1] < -margin):
+        verdicts.add("inconclusive")
+    return Foreseen(low, high, frozenset(verdicts))
+
+
+def _quantile(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(freedom, 1), 0.95))
 
 
 def betting_sequence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -187,3 +188,42 @@ def test_another_suite_makes_the_baseline_stale(project: Project) -> None:
     done = gate(project)
     assert done.returncode == 2
     assert "stale" in done.stderr and "--update" in done.stderr
+
+
+def test_a_sequential_gate_spares_items_and_logs_its_looks(project: Project) -> None:
+    roles = MUTATIONS["roles swapped in the chat template"]
+    project.write(roles)
+    try:
+        done = gate(project, "--sequential", "--format", "text", "--format", "markdown=seq.md",
+                    "--format", "html=seq.html", "--format", "json=seq.json")  # fmt: skip
+        full = gate(project, "--format", "json=full.json")
+    finally:
+        project.write()
+    assert done.returncode == full.returncode == 1, done.stderr
+    found = json.loads((project.folder / "seq.json").read_text())
+    arm = next(arm for arm in found["arms"] if arm["name"] == "dpo/as-is/native")
+    whole = json.loads((project.folder / "full.json").read_text())
+    verdict = next(a["verdict"] for a in whole["arms"] if a["name"] == "dpo/as-is/native")
+    last = arm["looks"][-1]
+    assert found["generated"] == last["items"] <= last["of"] // 2
+    assert verdict in last["verdicts"] and "pass" not in last["verdicts"]
+    assert arm["sentence"].startswith(f"settled after {last['items']} of {last['of']} items")
+    line = f"look at {last['items']} of {last['of']} items"
+    for text in (
+        done.stdout,
+        *((project.folder / f"seq.{kind}").read_text() for kind in ("md", "html")),
+    ):
+        assert line in text
+        assert arm["sentence"][:30] in text
+
+
+def test_a_sequential_gate_passes_an_unchanged_tree_without_a_look(small: Project) -> None:
+    outcome = small.gate("--sequential", "--format", "json")
+    assert (outcome.code, outcome.verdict) == (0, "pass")
+
+
+@pytest.mark.parametrize("more", [("--render-only",), ("--contrast", "wrapper against instruct")])
+def test_a_part_of_the_items_is_not_enough_for(small: Project, more: tuple[str, ...]) -> None:
+    done = gate(small, "--sequential", *more)
+    assert done.returncode == 2
+    assert f"{more[0]} needs all of them" in done.stderr

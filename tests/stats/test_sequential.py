@@ -3,7 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.stats.sequential import betting_sequence, spending
+from benchmarks.coverage import looked
+from harness.stats.pairs import noninferiority
+from harness.stats.power import default_margin
+from harness.stats.sequential import betting_sequence, foreseen, spending
 
 
 def test_the_sequence_ends_with_the_full_runs_mean() -> None:
@@ -42,3 +45,52 @@ def test_looks_spend_the_whole_alpha_and_most_of_it_late() -> None:
 def test_looks_that_are_no_plan_are_refused(looks: list[float]) -> None:
     with pytest.raises(ValueError, match="looks"):
         spending(looks)
+
+
+def suite_of(n: int, win: float, loss: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.choice([1.0, -1.0, 0.0], n, p=[win, loss, 1 - win - loss])
+
+
+@pytest.mark.parametrize(("win", "loss"), [(0.0, 0.0), (0.03, 0.03), (0.05, 0.12), (0.02, 0.1)])
+def test_the_full_runs_verdict_is_among_those_foreseen(win: float, loss: float) -> None:
+    # Every look of 25 suites: a miss has at most 5 % odds by construction and far less in fact.
+    margin, misses = default_margin(150), 0
+    for seed in range(25):
+        suite = suite_of(150, win, loss, seed)
+        full = noninferiority(suite, np.zeros(150), margin).verdict
+        misses += any(
+            full not in foreseen(suite[:seen], 150, margin, independent=True).verdicts
+            for seen in range(15, 150, 15)
+        )
+    assert misses <= 4
+
+
+def test_the_last_item_leaves_the_full_runs_verdict_alone() -> None:
+    for seed in range(30):
+        suite = suite_of(120, 0.04, 0.09, seed)
+        full = noninferiority(suite, np.zeros(120), 0.05)
+        if min(abs(-0.05 - (full.lower or 0)), abs(-0.05 - (full.upper or 0))) > 0.01:
+            assert foreseen(suite, 120, 0.05, independent=True).verdicts == {full.verdict}
+
+
+def test_known_items_count_as_what_they_are() -> None:
+    # 100 changed items among 400: three quarters are known to be equal.
+    changed = np.array([-1.0, 0.0] * 20)
+    alone = foreseen(changed, 100, 0.05, independent=True)
+    among = foreseen(changed, 100, 0.05, np.zeros(300), independent=True)
+    assert among.low == pytest.approx(alone.low / 4)
+    assert among.high == pytest.approx(alone.high / 4)
+
+
+def test_means_of_epochs_leave_more_open_than_single_answers() -> None:
+    drawn = suite_of(100, 0.0, 0.02, 1)
+    single = foreseen(drawn, 120, 0.1, independent=True).verdicts
+    epochs = foreseen(drawn, 120, 0.1, independent=False).verdicts
+    assert single <= epochs
+
+
+def test_ten_points_cost_half_of_the_items_at_most() -> None:
+    margin = default_margin(312)
+    shares = [looked(suite_of(312, 0.02, 0.12, seed), margin)[1] for seed in range(15)]
+    assert np.median(shares) <= 0.5
