@@ -24,7 +24,7 @@ stages:
   base: {{model: {model}}}
 strategies:
   base: [raw]
-suites: ["{suite}"]
+suites: [{suite}]
 controls: []
 sampling: {{max_tokens: {max_tokens}}}
 engine: {{mode: {mode}}}
@@ -89,7 +89,7 @@ def table(found: dict[str, dict[str, Answer]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--suite", default="starter", help="a suite's name or file")
+    parser.add_argument("--suite", default="starter", help="as in an experiment: {ifeval: FILE}")
     parser.add_argument("--limit", type=int, default=0, help="the suite's first items; 0: all")
     parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--mode", default="fast", help="exact or fast")
@@ -98,7 +98,7 @@ def main() -> int:
         folder = Path(name)
         text = EXPERIMENT.format(
             model=given.model.resolve(),
-            suite=Path(given.suite).resolve() if Path(given.suite).exists() else given.suite,
+            suite=given.suite,
             max_tokens=given.max_tokens,
             mode=given.mode,
         )
