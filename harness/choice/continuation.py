@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness import numbers
-from harness.choice.seats import NATIVE, RAW, Seat, asked
+from harness.choice import words
+from harness.choice.forcing import forced
+from harness.choice.seats import Seat
 from harness.choice.teacher import (
     Forced,
     Unfaithful,
-    after_prompt,
-    after_text,
     bits,
     likelihoods,
     perplexity_chunks,
@@ -26,9 +26,6 @@ from harness.records import TokenScores
 from harness.stats.rates import Floats
 
 NAME = "continuation"
-
-CONTINUE = "Continue this text in the same style. Write only what comes next.\n\n"
-"""How a stage is asked to go on where it is not simply given the text."""
 
 FEW = 6
 """With fewer documents their windows count as independent, and the report says so."""
@@ -44,23 +41,6 @@ def units_of(windows: Sequence[Window]) -> tuple[tuple[int, ...], str]:
     return tuple(range(len(windows))), "windows"
 
 
-def forced(seat: Seat, way: str, windows: Sequence[Window]) -> list[Forced]:
-    """Every window as this way asks it. Raises TemplateError, and Unfaithful."""
-    tokenizer = seat.backend.tokenizer
-    if tokenizer is None or "logprobs" not in seat.backend.abilities:
-        raise Unfaithful("its backend gives no log-probabilities of a given text")
-    if way == RAW:
-        return after_text(tokenizer, [(window.context, window.rest) for window in windows])
-    prompts = seat.prompts(way, asked([CONTINUE + window.context for window in windows], NAME))
-    if way == NATIVE:
-        return after_prompt(tokenizer, prompts, [window.rest for window in windows])
-    pairs = [
-        (prompt.text, window.rest.lstrip() if prompt.text[-1:].isspace() else window.rest)
-        for prompt, window in zip(prompts, windows, strict=True)
-    ]
-    return after_text(tokenizer, pairs)
-
-
 class Continuation:
     """The trial: every window scored in every way of every stage."""
 
@@ -69,7 +49,7 @@ class Continuation:
         self.units, self.named = units_of(windows)
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
-        """Each way's bits and bytes, or why it has none."""
+        """Each way's bits and bytes, and its last words, or why it has none."""
         for way in seat.ways:
             seat.say(f"{seat.stage} {way}: scoring {len(self.windows)} windows of text")
             try:
@@ -77,12 +57,15 @@ class Continuation:
                 scored = tuple(likelihoods(seat.backend, passages, seat.stage))
             except (TemplateError, Unfaithful) as error:
                 yield absent(NAME, seat.stage, way, str(error))
-            else:
-                yield arm_scores(seat, way, scored, self.units)
+                yield absent(words.NAME, seat.stage, way, str(error))
+                continue
+            yield arm_scores(seat, way, scored, self.units)
+            yield words.arm_scores(seat, way, scored, self.units)
 
     def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
-        """The use, once every stage was measured."""
+        """The uses, once every stage was measured."""
         yield measured(NAME, arms, self.named, self._notes())
+        yield measured(words.NAME, arms, self.named)
 
     def _notes(self) -> tuple[str, ...]:
         if self.named != "windows":

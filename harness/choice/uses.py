@@ -9,6 +9,8 @@ import numpy as np
 
 from harness.choice.values import ArmScores, Use
 
+TEXTS = "give it your texts with --text FILE"
+
 USES: Mapping[str, Use] = {
     use.name: use
     for use in (
@@ -18,7 +20,32 @@ USES: Mapping[str, Use] = {
             "bits per byte",
             "documents",
             margin=0.02,
-            not_run="give it your texts with --text FILE",
+            not_run=TEXTS,
+        ),
+        Use(
+            "last word",
+            "share of your sentences whose last word is the model's own next choice",
+            "share",
+            "documents",
+            margin=0.05,
+            not_run=TEXTS,
+        ),
+        Use(
+            "cloze",
+            "share of your sentences whose last word it finds the likeliest of four (chance: 25 %)",
+            "share",
+            "documents",
+            margin=0.05,
+            not_run=TEXTS,
+        ),
+        Use(
+            "style",
+            "distance of a greedy continuation's style to what follows in your text: character "
+            "trigrams, sentence length, punctuation (0 alike, 1 as far as can be)",
+            "distance",
+            "documents",
+            margin=0.05,
+            not_run=TEXTS,
         ),
     )
 }

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness import numbers
-from harness.choice.seats import RAW, Sides
+from harness.choice.seats import NATIVE, RAW, Sides
 from harness.choice.values import ArmScores, Cell, Pick, Row, Tax, Unit, Use
 from harness.records import Decision, Estimate, Verdict
 from harness.stats.pairs import paired
@@ -51,7 +51,7 @@ def difference(unit: Unit, estimate: Estimate) -> str:
     """A difference as it is printed: points for shares."""
     if unit == "share" or estimate.value is None:
         return numbers.points(estimate)
-    sign = "+" if estimate.value > 0 else "−" if estimate.value < 0 else ""
+    sign = "" if abs(estimate.value) < 0.0005 else "+" if estimate.value > 0 else "−"
     return f"{sign}{abs(estimate.value):.3f} {_ends(estimate, 3, 1.0)}".strip()
 
 
@@ -130,6 +130,12 @@ def _decided(
     return said(pick, verdict, sentence, duel.evidence(), settle)
 
 
+def asked(arm: ArmScores) -> str:
+    """How a sentence says it: ``asked raw``, ``through its chat template``, ``wrapped by qa``."""
+    plain = {RAW: "asked raw", NATIVE: "through its chat template"}
+    return plain.get(arm.way, f"wrapped by {arm.way}")
+
+
 class _Duel:
     """The base's arms against the instruct model's, every one against every other."""
 
@@ -154,22 +160,22 @@ class _Duel:
             if all(_above(lead, 0.0) for lead in self.leads(mine)):
                 pick: Pick = "base" if mine.way == RAW else "wrapped base"
                 told = f"ahead of every way to ask the instruct model, by {self.least(mine)}"
-                return pick, "shown", f"take the base model, asked by {mine.way}: {told}."
+                return pick, "shown", f"take the base model, {asked(mine)}: {told}."
         for mine in self.base:
             if all(_above(lead, -self.use.margin) for lead in self.leads(mine)):
                 pick = "base suffices" if mine.way == RAW else "wrapped base suffices"
                 told = f"not {self.width()} behind the instruct model ({self.least(mine)})"
-                return pick, "equivalent", f"the base model, asked by {mine.way}, suffices: {told}."
+                return pick, "equivalent", f"the base model, {asked(mine)}, suffices: {told}."
         for theirs in self.tuned:
             behind = [_signed(self.lead[id(mine), id(theirs)], -1.0) for mine in self.base]
             if all(_above(lead, 0.0) for lead in behind):
                 least = difference(self.use.unit, min(behind, key=_value))
                 told = f"ahead of every way to ask the base, by {least}"
                 return "instruct", "shown", (
-                    f"take the instruct model, asked by {theirs.way}: {told}."
+                    f"take the instruct model, {asked(theirs)}: {told}."
                 )  # fmt: skip
         mine, _ = self.closest()
-        told = f"cannot tell: the base, asked by {mine.way}, leads by {self.least(mine)}."
+        told = f"cannot tell: the base, {asked(mine)}, leads by {self.least(mine)}."
         return "cannot tell", "cannot tell", told
 
     def least(self, mine: ArmScores) -> str:
@@ -190,7 +196,7 @@ class _Duel:
     def evidence(self) -> tuple[str, ...]:
         """Every comparison."""
         return tuple(
-            f"base {mine.way} against instruct {theirs.way}: "
+            f"base, {asked(mine)}, against instruct, {asked(theirs)}: "
             f"{difference(self.use.unit, self.lead[id(mine), id(theirs)])} better"
             for mine in self.base
             for theirs in self.tuned

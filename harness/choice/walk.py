@@ -9,10 +9,12 @@ from typing import Protocol
 
 from harness.choice.continuation import Continuation, perplexity
 from harness.choice.seats import Seat, Sides, sides_of
+from harness.choice.style import Style
 from harness.choice.uses import USES
 from harness.choice.values import ArmScores, Choice, Perplexity, Use
 from harness.choice.verdict import row_of
 from harness.choice.windows import SHORTEST, strided
+from harness.choice.words import Cloze
 from harness.config import Experiment
 from harness.datasets.texts import Document, load_documents
 from harness.errors import ConfigError
@@ -72,7 +74,7 @@ def choose(
     """
     watcher, backends = watcher or Watcher(), backends or Backends()
     documents = load_documents(options.texts, limit=options.limit)
-    trials = _trials(options, documents)
+    trials = _trials(options, documents, experiment.seed)
     if not trials:
         needs = sorted({use.not_run for use in USES.values()})
         raise ConfigError(f"nothing to compare the models on: {'; '.join(needs)}")
@@ -97,7 +99,7 @@ def choose(
     )
 
 
-def _trials(options: ChoiceOptions, documents: Sequence[Document]) -> list[Trial]:
+def _trials(options: ChoiceOptions, documents: Sequence[Document], seed: int) -> list[Trial]:
     """What was given something to measure."""
     trials: list[Trial] = []
     if documents:
@@ -106,7 +108,9 @@ def _trials(options: ChoiceOptions, documents: Sequence[Document]) -> list[Trial
             raise ConfigError(
                 f"--text: every document is shorter than {SHORTEST} characters; give longer ones"
             )
-        trials.append(Continuation(windows))
+        first = Continuation(windows)
+        cloze = Cloze(windows, first.units, first.named, seed)
+        trials += [first, cloze, Style(windows, first.units, first.named)]
     return trials
 
 

@@ -62,6 +62,15 @@ def test_every_stage_has_bits_per_byte_raw_wrapped_and_through_its_template(
         assert cell["tokens"] > 0
 
 
+def test_last_words_cloze_and_style_are_measured_in_every_way(
+    chosen: tuple[Path, str, Any],
+) -> None:
+    for use in ("last word", "cloze", "style"):
+        for cell in row(chosen[2], use)["cells"]:
+            assert 0 <= cell["score"]["low"] <= cell["score"]["value"] <= cell["score"]["high"] <= 1
+            assert cell["score"]["n"] == 8
+
+
 def test_what_tuning_cost_is_a_paired_interval_over_documents(
     chosen: tuple[Path, str, Any],
 ) -> None:

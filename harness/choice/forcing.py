@@ -1,0 +1,29 @@
+"""A window of text as each way of a stage puts it, ready to be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.choice.seats import NATIVE, RAW, Seat, asked
+from harness.choice.teacher import Forced, Unfaithful, after_prompt, after_text
+from harness.choice.windows import Window
+
+CONTINUE = "Continue this text in the same style. Write only what comes next.\n\n"
+"""How a stage is asked to go on where it is not simply given the text."""
+
+
+def forced(seat: Seat, way: str, windows: Sequence[Window]) -> list[Forced]:
+    """Every window as this way asks it. Raises TemplateError, and Unfaithful."""
+    tokenizer = seat.backend.tokenizer
+    if tokenizer is None or "logprobs" not in seat.backend.abilities:
+        raise Unfaithful("its backend gives no log-probabilities of a given text")
+    if way == RAW:
+        return after_text(tokenizer, [(window.context, window.rest) for window in windows])
+    prompts = seat.prompts(way, asked([CONTINUE + window.context for window in windows], "window"))
+    if way == NATIVE:
+        return after_prompt(tokenizer, prompts, [window.rest for window in windows])
+    pairs = [
+        (prompt.text, window.rest.lstrip() if prompt.text[-1:].isspace() else window.rest)
+        for prompt, window in zip(prompts, windows, strict=True)
+    ]
+    return after_text(tokenizer, pairs)
