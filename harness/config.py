@@ -11,7 +11,7 @@ import glob
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -37,7 +37,8 @@ AS_IS = "as-is"
 
 BASE_STRATEGIES = ("raw", "raw_nl", "qa", "sys_qa", "icl_3")
 TUNED_STRATEGIES = ("native", "raw")
-Control = Literal["empty", "yes", "paragraph", "echo", "loop"]
+Control = Literal["empty", "yes", "paragraph", "echo", "loop", "majority"]
+CONTROL_NAMES: tuple[Control, ...] = get_args(Control)
 CONTROLS: tuple[Control, ...] = ("empty", "yes", "paragraph", "echo", "loop")
 
 
@@ -178,6 +179,24 @@ def _control(value: Any) -> Any:
     return value
 
 
+class Constant(_Model):
+    """A responder that says one text, whatever is asked: ``{text: high}``, with a name or not."""
+
+    text: str
+    label: str | None = Field(default=None, alias="as")
+
+    @field_validator("label")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        return None if value is None else _nameable(value, "a control's name")
+
+    @property
+    def name(self) -> str:
+        """What the control is called in reports."""
+        plain = " ".join(self.text.replace("/", " ").split())
+        return self.label or f"says {plain if len(plain) <= 40 else plain[:39] + '…'}".rstrip()
+
+
 class SamplingConfig(_Model):
     """Decoding, neutral and greedy unless said (see :class:`harness.records.Sampling`)."""
 
@@ -261,7 +280,7 @@ class Experiment(_Model):
     levels: tuple[str, ...] | MadeLevels = (AS_IS,)
     strategies: tuple[Entry, ...] | Mapping[str, tuple[Entry, ...]] | None = None
     suites: tuple[str | Mapping[str, str | None], ...] = Field(("starter",), min_length=1)
-    controls: tuple[Annotated[Control, BeforeValidator(_control)], ...] = CONTROLS
+    controls: tuple[Annotated[Control | Constant, BeforeValidator(_control)], ...] = CONTROLS
     sampling: SamplingConfig = SamplingConfig()
     engine: EngineConfig = EngineConfig()
     seed: int = Field(0, ge=0, lt=2**32)
@@ -307,6 +326,10 @@ class Experiment(_Model):
                         f"the pin would never act; {near(level, self.level_names)}levels: "
                         f"{', '.join(self.level_names)}"
                     )
+        names = [item.name if isinstance(item, Constant) else item for item in self.controls]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"controls: {shown(twice)} appears twice; name one with `as:`")
         if self.epochs > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"epochs: {self.epochs} with sampling.temperature 0 asks for the same answer "
@@ -511,7 +534,8 @@ def _explain(error: ValidationError) -> str:
 def _is_branch(part: Any) -> bool:
     """Whether a location part is pydantic's name of a union's branch, not a key of the file."""
     return isinstance(part, str) and (
-        part in {"MadeLevels", "StrategyEntry", "str", "int", "constrained-int"} or "[" in part
+        part in {"MadeLevels", "StrategyEntry", "Constant", "str", "int", "constrained-int"}
+        or "[" in part
     )
 
 
@@ -525,6 +549,7 @@ def _fields_at(location: Sequence[Any]) -> list[str]:
         "engine": EngineConfig,
         "recovery": Recovery,
         "contrasts": Contrast,
+        "controls": Constant,
     }
     model = nested.get(str(location[0]), Experiment) if location else Experiment
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -40,24 +40,32 @@ def validate(spec: CheckSpec) -> None:
 
 
 def judge(
-    sample: Sample, response: str, *, request_key: str = "", code: CodeSettings = _OFF
+    sample: Sample,
+    response: str,
+    *,
+    request_key: str = "",
+    code: CodeSettings = _OFF,
+    tokens: int | None = None,
 ) -> tuple[CheckResult, ...]:
     """One row per check of the sample: strict and loose verdict, version and reason.
 
-    ``response`` is the view to be judged, with the prefilled opening where one was given. Loose
+    ``response`` is the view to be judged, with the prefilled opening where one was given;
+    ``tokens`` is how many the model generated for it, None where that is not known. Loose
     is true when any of IFEval's eight variants of the answer passes. A blank answer fails every
     check. A check that cannot be done here gives None for both; one that raises gives False and
     says so. Never raises.
     """
-    views = _Views(sample, response, code)
+    views = _Views(sample, response, code, tokens)
     return tuple(views.judge(index, spec, request_key) for index, spec in enumerate(sample.checks))
 
 
 class _Views:
     """The answer and its loose variants, derived once for all checks of an item."""
 
-    def __init__(self, sample: Sample, response: str, code: CodeSettings) -> None:
-        self._sample, self._code = sample, code
+    def __init__(
+        self, sample: Sample, response: str, code: CodeSettings, tokens: int | None
+    ) -> None:
+        self._sample, self._code, self._tokens = sample, code, tokens
         self._strict = self._context(response)
         self._loose: list[Context] | None = None
 
@@ -93,7 +101,7 @@ class _Views:
         return False
 
     def _context(self, text: str) -> Context:
-        return Context(Text(text), self._sample, self._code)
+        return Context(Text(text), self._sample, self._code, self._tokens)
 
 
 def _inside(spans: Iterable[Span], text: str) -> tuple[Span, ...]:

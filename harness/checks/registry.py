@@ -15,7 +15,6 @@ change can turn a verdict: stored verdicts carry it, and ``harness score`` shows
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from harness.checks.annotations import type_words
 from harness.checks.text.plain import Text
 from harness.errors import CheckError
 from harness.hashing import canonical_json
@@ -36,6 +36,9 @@ Demands = Callable[[Mapping[str, Any]], Sequence[str]]
 
 Inner = Callable[[Mapping[str, Any]], Sequence[CheckSpec]]
 """From a composed check's arguments to the checks inside it."""
+
+Refuses = Callable[[Mapping[str, Any]], str]
+"""From a check's arguments to why no answer could be judged by them; empty where they are good."""
 
 IFEVAL_EXTRA = "pip install 'gguf-pair-harness[ifeval]'"
 
@@ -71,12 +74,14 @@ class Context:
     """What a check looks at: one view of the answer, with what was derived from it, and the item.
 
     ``text`` is the answer as a plain string; ``derived`` computes words, sentences and language
-    once however many checks ask.
+    once however many checks ask; ``tokens`` are those that the model generated for it, None where
+    no model did.
     """
 
     derived: Text
     sample: Sample
     code: CodeSettings = field(default_factory=CodeSettings)
+    tokens: int | None = None
 
     @property
     def text(self) -> str:
@@ -89,13 +94,14 @@ class Example:
     """One answer with the arguments it is judged by, shown by ``harness list checks NAME``.
 
     ``prompt`` is the item's question where the check looks at it; ``needs_code`` marks examples
-    that run code and are tried only where that is possible.
+    that run code and are tried only where that is possible; ``tokens`` is how many the answer took.
     """
 
     text: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     prompt: str = ""
     needs_code: bool = False
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ class Check:
     one_of: tuple[str, ...] = ()
     demands: Demands | None = None
     inner: Inner | None = None
+    refuses: Refuses | None = None
 
     @property
     def summary(self) -> str:
@@ -169,13 +176,15 @@ def check(
     one_of: Sequence[str] = (),
     demands: Demands | None = None,
     inner: Inner | None = None,
+    refuses: Refuses | None = None,
 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Register the decorated function under ``id``; raises CheckError when the id is taken.
 
     ``requires`` names modules of the ``ifeval`` extra that it imports; ``one_of`` arguments of
     which at least one has to be given. ``demands`` says which texts an answer has to contain to
     pass, so that no strategy stops at one of them (:func:`arguments_in_full`, :func:`always`);
-    ``inner`` which checks a composed one is made of: its version rises with theirs.
+    ``inner`` which checks a composed one is made of: its version rises with theirs; ``refuses`` why
+    arguments that fit their types do not fit each other.
     """
 
     def register(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
@@ -196,6 +205,7 @@ def check(
             tuple(one_of),
             demands,
             inner,
+            refuses,
         )
         _bind.cache_clear()
         return run
@@ -274,8 +284,9 @@ def _bind(id: str, kwargs_json: str) -> Verifier:
     try:
         model = found.arguments.model_validate(json.loads(kwargs_json))
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "arguments"
+        # A union reports every branch: the one that got deepest is the one meant.
+        first = max(error.errors(), key=lambda item: len(item["loc"]))
+        where = ".".join(str(part) for part in first["loc"] if not _is_branch(part)) or "arguments"
         raise CheckError(
             f"{id}: {where}: {_complaint(first, found)}; it takes {describe_arguments(found)}"
         ) from error
@@ -283,6 +294,8 @@ def _bind(id: str, kwargs_json: str) -> Verifier:
         raise CheckError(f"{id}: give one of {', '.join(found.one_of)}")
     given = {name: getattr(model, name) for name in type(model).model_fields}
     _refuse_empty_range(id, given)
+    if found.refuses and (why := found.refuses(given)):
+        raise CheckError(f"{id}: {why}")
     inside = found.inner(given) if found.inner else ()
     version = found.version + sum(bind(spec).version - 1 for spec in inside)
     return Verifier(found, given, version)
@@ -321,6 +334,11 @@ def between(text: str, *counts: str) -> Demands:
     return lambda given: (text,) if any((given.get(name) or 0) > 1 for name in counts) else ()
 
 
+def _is_branch(part: object) -> bool:
+    """Whether a location's part is pydantic's name of a union's branch."""
+    return isinstance(part, str) and ("[" in part or part.startswith("constrained-"))
+
+
 def _complaint(first: Any, found: Check) -> str:
     """A pydantic error in words: what was found where, and the near miss."""
     if first["type"] == "extra_forbidden":
@@ -352,45 +370,11 @@ def describe_arguments(found: Check) -> str:
     """``num_words: integer >= 0; relation: 'less than' or 'at least'``, or ``no arguments``."""
     parts = []
     for name, info in found.arguments.model_fields.items():
-        words = _type_words(info.annotation, info.metadata)
+        words = type_words(info.annotation, info.metadata)
         if not info.is_required():
             words += ", optional" if info.default is None else f", default {shown(info.default)}"
         parts.append(f"{name}: {words}")
     return "; ".join(parts) or "no arguments"
-
-
-_WORDS: Mapping[Any, str] = {
-    str: "text",
-    int: "integer",
-    float: "number",
-    bool: "true or false",
-    dict: "object",
-    list: "list",
-    Any: "anything",
-}
-_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-
-
-def _type_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """An annotation as a suite's author would say it: ``integer >= 0``, ``list of text``."""
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        bounds = [part for item in inner[1:] for part in getattr(item, "metadata", [item])]
-        return _type_words(inner[0], [*bounds, *metadata])
-    if origin is typing.Literal:
-        return " or ".join(repr(value) for value in inner)
-    if origin is typing.Union or origin is types.UnionType:
-        return " or ".join(_type_words(part) for part in inner if part is not type(None))
-    words = _WORDS.get(origin or annotation, getattr(annotation, "__name__", str(annotation)))
-    if origin is list and inner:
-        words = f"list of {_type_words(inner[0])}"
-    for item in metadata:
-        for name, sign in _BOUNDS.items():
-            if (bound := getattr(item, name, None)) is not None:
-                words += f" {sign} {bound}"
-        if getattr(item, "min_length", None):
-            words += ", not empty" if item.min_length == 1 else f", at least {item.min_length} long"
-    return words
 
 
 def _same_source(one: Callable[..., Outcome], other: Callable[..., Outcome]) -> bool:

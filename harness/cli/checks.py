@@ -17,6 +17,7 @@ from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
     from harness.checks import Check
+    from harness.checks.registry import Example
     from harness.records import Scored
 
 KINDS = ("checks", "suites", "experiments", "strategies", "controls", "families")
@@ -155,15 +156,15 @@ def _show_check(name: str) -> None:
             typer.echo(f"\n{title}: {json.dumps(example.text, ensure_ascii=False)}")
             if example.kwargs:
                 typer.echo(f"  with {json.dumps(dict(example.kwargs), ensure_ascii=False)}")
-            typer.echo(for_terminal(f"  {_reason(found, example.text, example.kwargs)}"))
+            typer.echo(for_terminal(f"  {_reason(found, example)}"))
 
 
-def _reason(found: Check, text: str, kwargs: Mapping[str, Any]) -> str:
+def _reason(found: Check, example: Example) -> str:
     from harness.checks import judge
     from harness.records import CheckSpec, Message, Sample
 
-    sample = Sample("example", (Message("user", "-"),), (CheckSpec(found.id, kwargs),))
-    return judge(sample, text)[0].reason
+    sample = Sample("example", (Message("user", "-"),), (CheckSpec(found.id, example.kwargs),))
+    return judge(sample, example.text, tokens=example.tokens)[0].reason
 
 
 @app.command(

@@ -71,6 +71,12 @@ def run(
     checks: list[Path] = typer.Option(
         [], "--checks", exists=True, dir_okay=False, help="Python module with your own checks."
     ),
+    controls: list[str] = typer.Option(
+        [],
+        "--control",
+        help="A text that a responder without a model says to every item, as one more floor under "
+        "the scores; or a name (`harness list controls`). May be given again.",
+    ),
     code: bool = typer.Option(
         False, "--code", help="Let code_passes run answers' Python under bubblewrap."
     ),
@@ -117,6 +123,7 @@ def run(
         templates=templates,
         checks=checks,
         early=early,
+        controls=controls,
         code="unsafe" if unsafe_code else "sandboxed" if code else None,
     )
     interactive = sys.stderr.isatty() and not quiet

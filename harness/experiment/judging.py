@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from harness import checks
 from harness.checks import CodeSettings
-from harness.config import Experiment
+from harness.config import CONTROLS, Constant, Experiment
 from harness.experiment.plan import Plan
 from harness.records import (
     CONTROL_STAGE,
@@ -41,14 +41,38 @@ def collect(plan: Plan, generations: Mapping[str, Generation]) -> list[Scored]:
 
 
 def control_answers(experiment: Experiment, samples: Sequence[Sample]) -> list[Scored]:
-    """What the responders that ask no model say to every sample, unjudged."""
+    """What the responders that ask no model say to every sample, unjudged.
+
+    The majority answer joins the usual ones by itself where it is right often.
+    """
     return [
-        unasked(
-            sample, Condition(CONTROL_STAGE, "-", control), answer=checks.respond(control, sample)
-        )
-        for control in experiment.controls
+        unasked(sample, Condition(CONTROL_STAGE, "-", name), answer=say(sample))
+        for name, say in _responders(experiment, samples).items()
         for sample in samples
     ]
+
+
+def _responders(
+    experiment: Experiment, samples: Sequence[Sample]
+) -> dict[str, Callable[[Sample], str]]:
+    """Each control by its name in reports, as the function that answers."""
+    common = checks.majority_answers(samples)
+    found: dict[str, Callable[[Sample], str]] = {}
+    for control in experiment.controls:
+        if isinstance(control, Constant):
+            found[control.name] = partial(_say, control.text)
+        elif control != checks.MAJORITY:
+            found[control] = partial(checks.respond, control)
+    usual = set(CONTROLS) <= {*experiment.controls}
+    if checks.MAJORITY in experiment.controls or (
+        usual and any(checks.is_common(count, of) for _, count, of in common.values())
+    ):
+        found[checks.MAJORITY] = lambda sample: common.get(sample.suite, ("", 0, 0))[0]
+    return found
+
+
+def _say(text: str, sample: Sample) -> str:
+    return text
 
 
 def unasked(
@@ -80,6 +104,7 @@ class _Exam(NamedTuple):
     first_turn: str
     untrimmed: str
     stops: tuple[str, ...]
+    tokens: int | None
 
     @property
     def key(self) -> tuple[Hashable, ...]:
@@ -125,6 +150,7 @@ def _exam(answer: Scored) -> _Exam:
         first_turn=answer.prefill + views["first_turn"],
         untrimmed=answer.prefill + views["untrimmed"],
         stops=answer.stops,
+        tokens=answer.generation.completion_tokens if answer.key else None,
     )
 
 
@@ -135,7 +161,12 @@ def _examine(
     if exam.finish_reason == "decided":  # health and the other views need the whole answer
         return checks.judge_cut(exam.sample, exam.response, code=code), {}, Views()
     texts = dict.fromkeys((exam.response, exam.first_turn, exam.untrimmed))
-    verdicts = {text: checks.judge(exam.sample, text, code=code) for text in texts}
+    verdicts = {
+        text: checks.judge(
+            exam.sample, text, code=code, tokens=exam.tokens if text == exam.response else None
+        )
+        for text in texts
+    }
     languages = [
         str(check.kwargs.get("language"))
         for check in exam.sample.checks

@@ -112,7 +112,9 @@ class _Live(Watcher):
         if self._judging > _JUDGING * (begun - self._since):
             return None
         results = checks.judge(
-            self._samples[request.sample_id], request.prompt.prefill + generation.answer
+            self._samples[request.sample_id],
+            request.prompt.prefill + generation.answer,
+            tokens=generation.completion_tokens,
         )
         self._verdicts += 1
         if self._verdicts > _WARM:

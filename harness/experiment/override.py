@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import (
+    CONTROL_NAMES,
     Experiment,
     MadeLevels,
     StrategyEntry,
@@ -116,6 +117,7 @@ def override(
     checks: Sequence[Path] = (),
     code: str | None = None,
     early: str | None = None,
+    controls: Sequence[str] = (),
 ) -> Experiment:
     """The experiment with what the command line says; ConfigError as for a wrong file."""
     data = experiment.model_dump(mode="json", by_alias=True)
@@ -141,6 +143,7 @@ def override(
         data["sampling"]["max_tokens"] = max_tokens
     data["templates"] += [str(folder) for folder in templates]
     data["checks"] += [str(module) for module in checks]
+    data["controls"] += [name if name in CONTROL_NAMES else {"text": name} for name in controls]
     if quants is not None:
         data["levels"] = _levels(experiment, quants)
     data["strategies"] = _strategies(experiment, strategies, system)

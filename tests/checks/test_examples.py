@@ -26,7 +26,7 @@ def test_an_example_gets_the_verdict_it_is_shown_with(
     if example.needs_code and not sandbox_works():
         pytest.skip("bubblewrap is not installed or not allowed to make a sandbox here")
     sample = Sample("example", (Message("user", "?"),), (CheckSpec(check.id, example.kwargs),))
-    (result,) = judge(sample, example.text, code=CodeSettings("sandboxed"))
+    (result,) = judge(sample, example.text, code=CodeSettings("sandboxed"), tokens=example.tokens)
     assert result.strict is wanted, result.reason
     assert result.version == check.version
     assert result.reason
@@ -51,7 +51,8 @@ def test_all_published_instruction_types_are_there() -> None:
     "name",
     """equals contains not_contains starts_with ends_with regex numeric_close choice json_schema
     json_path length_words length_sentences length_chars lines bullets csv_table valid_python
-    code_passes language similarity refusal target not any all""".split(),  # noqa: SIM905
+    code_passes language similarity refusal target not any all contains_json quantity label
+    in_order markdown length_tokens""".split(),  # noqa: SIM905
 )
 def test_a_custom_check_is_there(name: str) -> None:
     assert all_checks()[name].family == "custom"

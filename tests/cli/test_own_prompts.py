@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.command import ROOT, harness, samples
+import pytest
+
+from tests.command import ROOT, harness, samples, table
 
 PROMPTS = "Where does Jalen live?\nWrite one line about <b>tea</b> | and trees.\n"
 
@@ -84,3 +86,37 @@ def test_a_pipe_and_a_folder_are_suites_and_a_row_has_its_own_budget(tmp_path: P
     assert nothing.stderr == (
         "harness: standard input: no prompts came; pipe them in, or name a file\n"
     )
+
+
+def test_constant_answers_and_the_majority_are_floors_under_the_scores(tmp_path: Path) -> None:
+    rows = [
+        "prompt,target",
+        *(f"How urgent is ticket {n}?,{'high' if n % 3 else 'low'}" for n in range(9)),
+    ]
+    (tmp_path / "tickets.csv").write_text("\n".join(rows), encoding="utf-8")
+    models = ["--base", ROOT / "models/tiny-base-F16.gguf"]
+    models += ["--instruct", ROOT / "models/tiny-dpo-F16.gguf", "--suite", "tickets.csv"]
+    options = ["--strategies", "raw", "--max-tokens", 4, "-q", "-o", "run"]
+    constant = ["--control", "It is low."]
+    done = harness("run", *models, *options, *constant, cache=tmp_path / "cache", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    passed = {
+        row["strategy"]: float(row["headline_strict_acc"])
+        for row in table(tmp_path / "run" / "summary.csv")
+        if row["stage"] == "control"
+    }
+    assert passed["majority"] == pytest.approx(6 / 9, abs=1e-5)
+    assert passed["says It is low."] == pytest.approx(3 / 9, abs=1e-5)
+    assert "majority" in (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    (tmp_path / "e.yaml").write_text(
+        f"name: e\nstages: {{base: {ROOT}/models/tiny-base-F16.gguf}}\n"
+        "strategies: [raw]\nsuites: [tickets.csv]\nsampling: {max_tokens: 4}\n"
+        "controls: [{text: high}, {text: low, as: all low}]\n",
+        encoding="utf-8",
+    )
+    done = harness("run", "e.yaml", "-q", "-o", "own", cache=tmp_path / "cache", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    controls = {row["strategy"] for row in samples(tmp_path / "own") if row["stage"] == "control"}
+    assert controls == {"says high", "all low"}
+    again = harness("report", "own", cache=tmp_path / "cache", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr

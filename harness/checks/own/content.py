@@ -1,4 +1,4 @@
-"""Checks on what an answer says: texts, patterns, numbers, choices, language, refusals."""
+"""Checks on what an answer says: texts, patterns, choices, language, refusals."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pydantic import AfterValidator, Field
 from harness.checks.registry import Context, Example, Outcome, check
 from harness.checks.text.language import known_languages
 from harness.checks.text.patterns import pattern as compile_pattern
+from harness.checks.text.plain import normal
 from harness.checks.text.spans import occurrences, spans
 from harness.errors import CheckError
+from harness.intake import near
 from harness.records import Span
 
 Filled = Annotated[str, Field(min_length=1)]
@@ -39,11 +41,18 @@ def _only_text(given: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _all_texts(given: Mapping[str, Any]) -> Sequence[str]:
-    return _only_text(given) if given["mode"] == "any" else _listed(given["text"])
+    return _listed(given["text"]) if given["mode"] == "all" else _only_text(given)
 
 
 def _listed(texts: str | list[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else texts
+
+
+def needed(text: str | list[str], mode: str | int) -> int:
+    """How many of the texts have to occur: ``all``, ``any``, or a number."""
+    return {"all": len(_listed(text)), "any": 1}.get(
+        str(mode), mode if isinstance(mode, int) else 1
+    )
 
 
 def _fold(text: str, ignore_case: bool, collapse_whitespace: bool) -> str:
@@ -97,12 +106,20 @@ def _places(
 
 
 def _missing(
-    context: Context, texts: str | list[str], ignore_case: bool, collapse: bool, whole: bool
+    context: Context,
+    texts: str | list[str],
+    ignore_case: bool,
+    collapse: bool,
+    whole: bool,
+    normalise: bool = False,
 ) -> list[str]:
-    body = _fold(context.text, ignore_case, collapse)
+    def fold(text: str) -> str:
+        return normal(text) if normalise else _fold(text, ignore_case, collapse)
+
+    body = fold(context.text)
     absent = []
     for item in _listed(texts):
-        wanted = _fold(item, ignore_case, collapse)
+        wanted = fold(item)
         found = _whole_words(wanted, body) if whole else wanted in body
         if not found:
             absent.append(item)
@@ -118,6 +135,8 @@ def _whole_words(wanted: str, body: str) -> bool:
     passes=[
         Example("Tea and cake", {"text": "cake"}),
         Example("Tea", {"text": ["tea", "cake"], "mode": "any", "ignore_case": True}),
+        Example("CAFÉ – don’t\nwait", {"text": ["cafe", "don't wait"], "normalise": True}),
+        Example("Tea and jam", {"text": ["Tea", "cake", "jam"], "mode": 2}),
     ],
     fails=[
         Example("Tea and cake", {"text": ["Tea", "jam"]}),
@@ -129,15 +148,20 @@ def contains(
     context: Context,
     *,
     text: Texts,
-    mode: Literal["all", "any"] = "all",
+    mode: Literal["all", "any"] | Annotated[int, Field(ge=1)] = "all",
     ignore_case: bool = False,
     collapse_whitespace: bool = False,
     whole_words: bool = False,
+    normalise: bool = False,
 ) -> Outcome:
-    """The answer contains the text; with several: all of them, or any."""
-    absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
-    enough = len(absent) < len(_listed(text)) if mode == "any" else not absent
-    places = _places(context, _listed(text), ignore_case, collapse_whitespace, whole_words)
+    """The answer contains the text; with several: all of them, any, or at least so many.
+
+    ``normalise``: case, accents, kinds of quotes and dashes and white space make no difference.
+    """
+    absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words, normalise)
+    enough = len(_listed(text)) - len(absent) >= needed(text, mode)
+    any_form = (ignore_case or normalise, collapse_whitespace or normalise, whole_words)
+    places = _places(context, _listed(text), *any_form)
     if enough:
         return Outcome(True, "contains what it should", places)
     return Outcome(False, f"does not contain {', '.join(map(_shown, absent))}", places)
@@ -155,12 +179,14 @@ def not_contains(
     ignore_case: bool = False,
     collapse_whitespace: bool = False,
     whole_words: bool = False,
+    normalise: bool = False,
 ) -> Outcome:
-    """The answer contains none of the texts."""
-    absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words)
+    """The answer contains none of the texts (``normalise`` as in ``contains``)."""
+    absent = _missing(context, text, ignore_case, collapse_whitespace, whole_words, normalise)
     present = [item for item in _listed(text) if item not in absent]
     if present:
-        places = _places(context, present, ignore_case, collapse_whitespace, whole_words)
+        any_form = (ignore_case or normalise, collapse_whitespace or normalise, whole_words)
+        places = _places(context, present, *any_form)
         return Outcome(False, f"contains {', '.join(map(_shown, present))}", places)
     return Outcome(True, "contains none of them")
 
@@ -250,41 +276,14 @@ def regex(
     )
 
 
-_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?")
-
-
-@check(
-    "numeric_close",
-    passes=[
-        Example("So the total is 1,234.5.", {"value": 1234.5}),
-        Example("About 3.14 or so", {"value": 3.14159, "relative": 0.01}),
-    ],
-    fails=[
-        Example("First 5, then 7", {"value": 5}),
-        Example("none", {"value": 0}),
-        Example("4 or 5", {"value": 5, "which": "only"}),
-    ],
-)
-def numeric_close(
-    context: Context,
-    *,
-    value: float,
-    absolute: Annotated[float, Field(ge=0)] = 1e-9,
-    relative: Annotated[float, Field(ge=0)] = 0.0,
-    which: Literal["last", "first", "any", "only"] = "last",
-) -> Outcome:
-    """The last number (or the first, any, the only one) is as near to the value as wanted."""
-    matches = list(_NUMBER.finditer(context.text))
-    if not matches:
-        return Outcome(False, "no number in the answer")
-    if which == "only" and len(matches) > 1:
-        return Outcome(False, f"{len(matches)} numbers, wanted only one", spans(matches))
-    looked_at = {"first": matches[:1], "any": matches}.get(which, matches[-1:])
-    numbers = [float(match[0].replace(",", "").replace("−", "-")) for match in looked_at]
-    room = max(absolute, relative * abs(value))
-    near = [abs(number - value) <= room for number in numbers]
-    decided = [match for match, ok in zip(looked_at, near, strict=True) if ok] or looked_at
-    return Outcome(any(near), f"{numbers[-1]:g}, wanted {value:g} ± {room:g}", spans(decided))
+def _no_option(given: Mapping[str, Any]) -> str:
+    """What is wrong with the right answer of a choice."""
+    fold = str.casefold if given["ignore_case"] else str
+    options = [fold(option) for option in given["options"]]
+    if given["answer"] is None or fold(given["answer"]) in options:
+        return ""
+    hint = near(given["answer"], given["options"])
+    return f"answer: {given['answer']!r} is none of the options, so nothing passes; {hint}"
 
 
 @check(
@@ -297,6 +296,7 @@ def numeric_close(
         Example("B or C", {"options": ["A", "B", "C"], "answer": "B"}),
         Example("Neither", {"options": ["yes", "no"]}),
     ],
+    refuses=_no_option,
 )
 def choice(
     context: Context,

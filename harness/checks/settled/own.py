@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from harness.checks.own.amounts import _NUMBER
 from harness.checks.own.compose import Inner, Inners
 from harness.checks.own.content import (
-    _NUMBER,
     _OPENING,
     _REFUSAL,
     _fold,
     _listed,
     _normal,
     _whole_words,
+    needed,
 )
 from harness.checks.own.structure import _BULLET, _NUMBERED
 from harness.checks.registry import Context, bind, decider, decides
@@ -69,14 +70,17 @@ def contains(
     context: Context,
     *,
     text: Texts,
-    mode: str,
+    mode: str | int,
     ignore_case: bool,
     collapse_whitespace: bool,
     whole_words: bool,
+    normalise: bool,
 ) -> bool | None:
-    """What occurs stays there."""
+    """What occurs stays there; normalised, an accent to come may change a letter."""
+    if normalise:
+        return None
     found = _present(context, text, ignore_case, collapse_whitespace, whole_words)
-    return True if (any(found) if mode == "any" else all(found)) else None
+    return True if sum(found) >= needed(text, mode) else None
 
 
 @decides("not_contains")
@@ -87,8 +91,11 @@ def not_contains(
     ignore_case: bool,
     collapse_whitespace: bool,
     whole_words: bool,
+    normalise: bool,
 ) -> bool | None:
     """One of the texts occurs."""
+    if normalise:
+        return None
     found = _present(context, text, ignore_case, collapse_whitespace, whole_words)
     return False if any(found) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cached_property
 
 from harness.checks.text.language import detect_language
@@ -64,3 +65,20 @@ def loose_variants(value: str) -> list[str]:
     views = [value]
     views += ["\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1])]
     return list(dict.fromkeys([*views, *(view.replace("*", "") for view in views)]))
+
+
+_STRAIGHT = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′`´", "'"),
+        **dict.fromkeys("“”„‟″«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+    }
+)
+
+
+def normal(text: str) -> str:
+    """A text without case, accents, kinds of quotes and dashes, and runs of white space."""
+    # Straightened first: NFKD makes a space with an accent of ´.
+    split = unicodedata.normalize("NFKD", text.translate(_STRAIGHT).casefold())
+    bare = "".join(letter for letter in split if not unicodedata.combining(letter))
+    return " ".join(bare.split())
