@@ -37,6 +37,10 @@ class Tokenizer(Protocol):
         """Control and user-defined special tokens: id -> text as written in a template."""
 
     @property
+    def fim_tokens(self) -> dict[str, int]:
+        """Fill-in-the-middle tokens by role: pre, suf, mid, and pad, rep, sep where there are."""
+
+    @property
     def eog_ids(self) -> frozenset[int]:
         """Tokens that end generation."""
 

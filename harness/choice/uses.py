@@ -10,6 +10,7 @@ import numpy as np
 from harness.choice.values import ArmScores, Use
 
 TEXTS = "give it your texts with --text FILE"
+GAPS = "give it gaps to fill with --infill FILE"
 
 USES: Mapping[str, Use] = {
     use.name: use
@@ -46,6 +47,32 @@ USES: Mapping[str, Use] = {
             "documents",
             margin=0.05,
             not_run=TEXTS,
+        ),
+        Use(
+            "fill in the middle",
+            "share of your gaps that are filled with the very reference (raw: by the vocabulary's "
+            "fill-in-the-middle tokens; else asked for it in words)",
+            "share",
+            "items",
+            margin=0.05,
+            not_run=GAPS,
+        ),
+        Use(
+            "fill in the middle, edits",
+            "edit similarity of what is filled in to the reference (1 − Levenshtein distance / "
+            "length of the longer)",
+            "share",
+            "items",
+            margin=0.05,
+            not_run=GAPS,
+        ),
+        Use(
+            "fill in the middle, tests",
+            "share of your gaps with which the filled code passes its tests",
+            "share",
+            "items",
+            margin=0.05,
+            not_run=f"{GAPS} whose rows have tests, and --code",
         ),
     )
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from harness.checks import CodeSettings
 from harness.choice.continuation import Continuation, perplexity
+from harness.choice.infill import FillIn
 from harness.choice.seats import Seat, Sides, sides_of
 from harness.choice.style import Style
 from harness.choice.uses import USES
@@ -16,11 +18,13 @@ from harness.choice.verdict import row_of
 from harness.choice.windows import SHORTEST, strided
 from harness.choice.words import Cloze
 from harness.config import Experiment
+from harness.datasets.infill import load_infill
 from harness.datasets.texts import Document, load_documents
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, Watcher, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings, opened
 from harness.experiment.override import at_level
+from harness.experiment.rescore import CodeMode
 from harness.experiment.resolve import pair_notes
 from harness.store import Store, default_store
 from harness.strategies import load_templates
@@ -34,10 +38,15 @@ class ChoiceOptions:
 
     ``texts`` are files to be continued; ``window`` are its characters, ``windows`` the most that
     are taken of one document; ``perplexity`` is the chunk of llama-perplexity's own figure;
-    ``limit`` are items (documents, rows) of each use; ``wrappers`` are the base's.
+    ``infill`` are files of gaps, ``fim`` the order of their prompts, ``code`` whether tests may run
+    what was filled in; ``limit`` are items (documents, rows) of each use; ``wrappers`` are the
+    base's.
     """
 
     texts: tuple[Path, ...] = ()
+    infill: tuple[Path, ...] = ()
+    fim: Literal["psm", "spm"] = "psm"
+    code: CodeMode = "off"
     wrappers: tuple[str, ...] = WRAPPERS
     level: str | None = None
     limit: int | None = None
@@ -74,7 +83,7 @@ def choose(
     """
     watcher, backends = watcher or Watcher(), backends or Backends()
     documents = load_documents(options.texts, limit=options.limit)
-    trials = _trials(options, documents, experiment.seed)
+    trials = [*_text_trials(options, documents, experiment.seed), *_other_trials(options)]
     if not trials:
         needs = sorted({use.not_run for use in USES.values()})
         raise ConfigError(f"nothing to compare the models on: {'; '.join(needs)}")
@@ -99,8 +108,8 @@ def choose(
     )
 
 
-def _trials(options: ChoiceOptions, documents: Sequence[Document], seed: int) -> list[Trial]:
-    """What was given something to measure."""
+def _text_trials(options: ChoiceOptions, documents: Sequence[Document], seed: int) -> list[Trial]:
+    """What the user's texts are good for."""
     trials: list[Trial] = []
     if documents:
         windows = strided(documents, size=options.window, most=options.windows)
@@ -111,6 +120,14 @@ def _trials(options: ChoiceOptions, documents: Sequence[Document], seed: int) ->
         first = Continuation(windows)
         cloze = Cloze(windows, first.units, first.named, seed)
         trials += [first, cloze, Style(windows, first.units, first.named)]
+    return trials
+
+
+def _other_trials(options: ChoiceOptions) -> list[Trial]:
+    """What was given items of its own."""
+    trials: list[Trial] = []
+    if gaps := load_infill(options.infill, limit=options.limit):
+        trials.append(FillIn(gaps, CodeSettings(options.code), options.fim))
     return trials
 
 

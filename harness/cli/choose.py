@@ -31,6 +31,23 @@ def choose(
         help="A text of yours to go on with: a file (--- lines part documents), a .jsonl file of "
         '{"text": ...} rows, or a folder. May be given again.',
     ),
+    infill: list[Path] = typer.Option(
+        [],
+        "--infill",
+        exists=True,
+        dir_okay=False,
+        help="Gaps to fill: JSONL rows with prefix, suffix, reference and, if you like, tests; or "
+        "HumanEval-infilling's rows. May be given again.",
+    ),
+    spm: bool = typer.Option(
+        False, "--spm", help="Fill-in-the-middle prompts with the suffix first (SPM; else PSM)."
+    ),
+    code: bool = typer.Option(
+        False, "--code", help="Run filled-in Python against a row's tests, under bubblewrap."
+    ),
+    unsafe_code: bool = typer.Option(
+        False, "--unsafe-code", help="The same without bubblewrap: what models write runs as you."
+    ),
     wrappers: str = typer.Option(
         "qa,sys_qa", "--wrappers", help="Strategies that wrap the base model, comma-separated."
     ),
@@ -68,6 +85,9 @@ def choose(
     writable(folder)
     options = choice.ChoiceOptions(
         texts=tuple(text),
+        infill=tuple(infill),
+        fim="spm" if spm else "psm",
+        code="unsafe" if unsafe_code else "sandboxed" if code else "off",
         wrappers=tuple(part.strip() for part in wrappers.split(",") if part.strip()),
         level=level,
         limit=limit,

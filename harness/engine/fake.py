@@ -41,6 +41,7 @@ class FakeTokenizer:
         self.chat_template = chat_template
         self.control_tokens = {t: text for t, text in special.items() if has_bos or t != BOS}
         self.eog_ids = frozenset({EOS, END} & set(special))
+        self.fim_tokens: dict[str, int] = {}
 
     def token_text(self, token_id: int) -> str:
         """A token's text, special tokens rendered as written."""

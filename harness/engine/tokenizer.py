@@ -22,6 +22,7 @@ class ChildTokenizer:
         self._add_bos = bool(loaded["add_bos"])
         self._control = {int(token): str(text) for token, text in loaded["control"]}
         self._eog = frozenset(loaded["eog"])
+        self._fim: dict[str, int] = dict(loaded["fim"])
         self._template: str | None = loaded["chat_template"]
         self._texts = dict(self._control)
         self._pieces: dict[int, bytes] = {}
@@ -50,6 +51,11 @@ class ChildTokenizer:
     def eog_ids(self) -> frozenset[int]:
         """Tokens that end generation."""
         return self._eog
+
+    @property
+    def fim_tokens(self) -> dict[str, int]:
+        """Fill-in-the-middle tokens by role."""
+        return dict(self._fim)
 
     @property
     def chat_template(self) -> str | None:

@@ -58,6 +58,18 @@ class Vocabulary:
         }
 
     @property
+    def fim(self) -> dict[str, int]:
+        """The fill-in-the-middle tokens there are, by role: pre, suf, mid, pad, rep, sep.
+
+        From the metadata or, where it names none, by the texts that llama.cpp knows.
+        """
+        found = {
+            role: int(getattr(self._low, f"llama_vocab_fim_{role}")(self._vocab))
+            for role in ("pre", "suf", "mid", "pad", "rep", "sep")
+        }
+        return {role: token for role, token in found.items() if 0 <= token < self.size}
+
+    @property
     def chat_template(self) -> str | None:
         """The default chat template in the file's metadata."""
         found = self._low.llama_model_chat_template(self._model, None)

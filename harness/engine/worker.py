@@ -157,6 +157,7 @@ class Worker:
             add_bos=vocabulary.add_bos,
             eog=sorted(vocabulary.eog),
             control=list(vocabulary.control.items()),
+            fim=vocabulary.fim,
             chat_template=vocabulary.chat_template,
         )
 

@@ -23,6 +23,11 @@ class Untold:
         """None that anybody knows of."""
         return {}
 
+    @property
+    def fim_tokens(self) -> dict[str, int]:
+        """None that anybody knows of."""
+        return {}
+
     def token_text(self, token_id: int) -> str:
         """No token has a text."""
         return ""

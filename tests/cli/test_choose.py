@@ -131,3 +131,59 @@ def test_the_perplexity_is_llama_perplexitys(
     printed = re.search(r"Final estimate: PPL = ([\d.]+)", theirs.stdout + theirs.stderr)
     assert printed is not None
     assert ours[stage] == pytest.approx(float(printed[1]), rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def gaps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of the kind the bundled base was trained on, a line missing, with tests."""
+    rows = []
+    for number, (name, high, low, op) in enumerate(
+        [("tea", 7, 3, "+"), ("map", 12, 5, "*"), ("cat", 40, 9, "-"), ("oak", 23, 8, "+")]
+    ):
+        line = f"        return a {op} b"
+        rows.append(
+            {
+                "id": f"gap-{number}",
+                "prefix": f"def {name}(a, b):\n    if a > {high}:\n",
+                "suffix": f"\n    return b * {low}\n",
+                "reference": line,
+                "tests": f"assert {name}(1, 2) == {2 * low}",
+            }
+        )
+    path = tmp_path_factory.mktemp("gaps") / "gaps.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_gaps_are_filled_by_tokens_by_wrapper_and_by_asking(gaps: Path, tmp_path: Path) -> None:
+    done = harness(
+        "choose", *PAIR, "--infill", gaps, "--wrappers", "qa", "--unsafe-code", "--json",
+        "-o", tmp_path / "out", cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    exact, edits, tests = (
+        row(found, f"fill in the middle{more}")["cells"] for more in ("", ", edits", ", tests")
+    )
+    for cells in (exact, edits, tests):
+        assert [cell["score"]["n"] for cell in cells] == [4, 4, 4, 4]
+    # What fills a gap exactly is as like it as can be.
+    for one, other in zip(exact, edits, strict=True):
+        assert other["score"]["value"] >= one["score"]["value"]
+    assert any("spm" in note for note in row(found, "fill in the middle")["notes"])
+    assert row(found, "continuation")["pick"] == "not run"
+
+
+def test_a_model_without_the_tokens_says_that_it_cannot_express_it(
+    gaps: Path, tmp_path: Path
+) -> None:
+    from tests import tinygguf
+
+    plain = tinygguf.write_llama(tmp_path / "plain.gguf")
+    done = harness(
+        "choose", "--base", plain, "--instruct", "models/tiny-dpo-F16.gguf", "--infill", gaps,
+        "--wrappers", "qa", "-o", tmp_path / "out", cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "base raw: cannot express: its vocabulary has no fill-in-the-middle" in done.stdout
+    assert "base qa: 0.0 %" in done.stdout
