@@ -269,6 +269,20 @@ class Contrast(_Model):
         return Condition(*self.a.split("/")), Condition(*self.b.split("/"))
 
 
+class Measure(_Model):
+    """What is measured of the files beside their answers, where an experiment has levels.
+
+    ``speed``: load time, prefill, decode and memory, in turns. ``tokens``: over so many tokens of
+    the reference level's own answers each other level's distributions are compared with its; 0
+    for none. ``text`` is a file to compare them over too, in windows of ``window`` tokens.
+    """
+
+    speed: bool = True
+    tokens: int = Field(4000, ge=0, le=10_000_000)
+    text: str | None = None
+    window: int = Field(512, ge=32, le=1 << 20)
+
+
 class Experiment(_Model):
     """A whole experiment file."""
 
@@ -288,6 +302,7 @@ class Experiment(_Model):
     recovery: Recovery | None = None
     contrasts: tuple[Contrast, ...] = ()
     margin: float | None = Field(None, gt=0, lt=100)
+    measure: Measure | None = None
     templates: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     code: Annotated[
@@ -441,8 +456,12 @@ def _rooted(experiment: Experiment, folder: Path) -> Experiment:
     levels: Any = experiment.levels
     if isinstance(levels, MadeLevels):
         levels = levels.model_copy(update={"imatrix": maybe(levels.imatrix)})
+    measure = experiment.measure
+    if measure is not None:
+        measure = measure.model_copy(update={"text": maybe(measure.text)})
     updates: dict[str, Any] = {
         "stages": stages,
+        "measure": measure,
         "levels": levels,
         "suites": tuple(suite(source) for source in experiment.suites),
         "templates": tuple(rooted(name, folders=True) for name in experiment.templates),
@@ -550,6 +569,7 @@ def _fields_at(location: Sequence[Any]) -> list[str]:
         "recovery": Recovery,
         "contrasts": Contrast,
         "controls": Constant,
+        "measure": Measure,
     }
     model = nested.get(str(location[0]), Experiment) if location else Experiment
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def score(
         found, stale = as_run(read, rows, folder=Path(out or "responses")), ()
     if out is None:
         return found
-    placed = Run(Path(out), found.manifest, found.scored, found.format)
+    placed = replace(found, folder=Path(out), samples_sha256="")
     write_run(placed, stale=stale)
     return placed
 

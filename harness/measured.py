@@ -5,9 +5,14 @@ Frozen values without I/O, like :mod:`harness.records`; a file is named by its `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +48,76 @@ class Speed:
 def _middle(sizes: Iterable[int | None]) -> int | None:
     known = [size for size in sizes if size is not None]
     return round(median(known)) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """How far a file's next-token distributions are from the reference file's on the same tokens.
+
+    Named as llama.cpp's perplexity tool prints them: ``kld`` is KL(reference ‖ file) in nats,
+    ``same_top_p`` the share of tokens with the same first choice, ``dp`` the file's probability of
+    the token that came less the reference's, ``ppl_ratio`` PPL(file) / PPL(reference). Shares and
+    probabilities lie between 0 and 1. An ``error`` takes tokens as independent, as that tool does;
+    ``by_text`` are the mean divergences of the single texts, which are. ``over`` says what texts.
+    """
+
+    cell: str
+    reference: str
+    over: str
+    texts: int
+    tokens: int
+    mean_kld: float
+    mean_kld_error: float
+    median_kld: float
+    p99_kld: float
+    p999_kld: float
+    max_kld: float
+    same_top_p: float
+    same_top_p_error: float
+    mean_dp: float
+    mean_dp_error: float
+    rms_dp: float
+    ppl: float
+    ppl_reference: float
+    ppl_ratio: float
+    ppl_ratio_error: float
+    by_text: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogitBlock:
+    """Consecutive rows of one text: ``rows[i]`` is the distribution of ``tokens[start + i]``.
+
+    The rows, ``[n, n_vocab]`` float32, are a view of memory that the next block overwrites.
+    """
+
+    index: int
+    start: int
+    rows: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a run's model files.
+
+    ``speeds`` are by ``stage/level``; ``texts`` are the sha256 of the files that were read, by
+    name; ``notes`` say what could not be measured, and why.
+    """
+
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    divergences: tuple[Divergence, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything was measured or tried."""
+        return bool(self.speeds or self.divergences or self.notes)
+
+    def divergence(self, cell: str, over: str) -> Divergence | None:
+        """A file's divergence over the texts of that name, None when it was not measured."""
+        found = (item for item in self.divergences if (item.cell, item.over) == (cell, over))
+        return next(found, None)
+
+
+NOTHING = Measured()
+"""Of a run of which only answers were asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
-from harness.measured import Speed
+from harness.measured import LogitBlock, Speed
 from harness.records import EngineIdentity, Generation, Passage, Request, TokenScores
 
 OnToken = Callable[[str, str], None]
@@ -107,3 +107,6 @@ class Measurable(Protocol):
 
     def speed(self, prefill: int, decode: int) -> Speed:
         """How fast it is at a prompt of so many tokens and at so many after it."""
+
+    def logit_rows(self, texts: Sequence[Passage]) -> Iterator[LogitBlock]:
+        """The logits that predict the texts' scored tokens, in order, in blocks of bounded size."""

@@ -29,6 +29,7 @@ from harness.analysis.values import (
     BestWrapper,
     CategoryShare,
     ConditionSummary,
+    FileFacts,
     LevelVerdict,
     Metrics,
     NamedWinner,
@@ -38,6 +39,7 @@ from harness.analysis.values import (
     RecoveredShare,
     Sensitivity,
 )
+from harness.measured import NOTHING, Measured
 from harness.records import Condition, Scored
 from harness.stats.power import default_margin
 
@@ -47,6 +49,7 @@ __all__ = [
     "BestWrapper",
     "CategoryShare",
     "ConditionSummary",
+    "FileFacts",
     "LevelVerdict",
     "Metrics",
     "NamedWinner",
@@ -70,13 +73,16 @@ def analyse(
     bits_per_weight: Mapping[tuple[str, str], float],
     levels: Sequence[str],
     margin: float | None = None,
+    files: Mapping[str, FileFacts] | None = None,
+    measured: Measured = NOTHING,
 ) -> Analysis:
     """Compute every figure of a report from scored rows, whatever their order.
 
     ``recovery`` names the base and the instruct stage; ``contrasts`` are (name, a, b) with b − a;
     ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level); ``margin`` is the
     difference that counts as none (0.03; default: what so many items resolve). An item that an arm
-    did not answer is wrong there (intention to treat), and counted as missing.
+    did not answer is wrong there (intention to treat), and counted as missing. ``files`` and
+    ``measured`` say what is known of the model files.
     """
     grid = build_grid(scored)
     order = _levels(grid, levels)
@@ -139,6 +145,8 @@ def analyse(
         suite_scores=tuple(suite_scores(grid, reference)),
         suite_shares=suite_shares(grid, ends, seed) if ends else None,
         sensitivities=tuple(sensitivities(grid, ends, seed)) if ends else (),
+        measured=measured,
+        files=files or {},
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from harness.analysis.grid import build_grid
+from harness.analysis.grid import build_grid, named_items
 from harness.records import CONTROL_STAGE, Comparison, Condition, Decision, Sample, Scored
-from harness.stats.pairs import paired
+from harness.stats.pairs import SAME, paired
 
 LEVEL = 0.95
 ALPHA = 0.05
@@ -88,7 +86,7 @@ def compare_rows(
         before = grid.score(Condition("a", "-", str(one)))
         after = grid.score(Condition("b", "-", str(other)))
         found = paired(before, after, grid.headline_clusters, seed=seed, level=level)
-        better, worse = after - before > 1e-12, after - before < -1e-12
+        better, worse = after - before > SAME, before - after > SAME
         arms.append(
             ArmsCompared(
                 a=one,
@@ -104,8 +102,8 @@ def compare_rows(
                     losses=found.losses,
                     ties=found.ties,
                 ),
-                won=_named(headline, better),
-                lost=_named(headline, worse),
+                won=named_items(headline, better),
+                lost=named_items(headline, worse),
             )
         )
     met = ({pair[0] for pair in matched}, {pair[1] for pair in matched})
@@ -236,7 +234,3 @@ def _pairs(a: Sequence[Condition], b: Sequence[Condition]) -> list[tuple[Conditi
         ]
         found = [(once[0][name], once[1][name]) for name in once[0] if name in once[1]]
     return found
-
-
-def _named(samples: Sequence[Sample], mask: np.ndarray) -> tuple[Item, ...]:
-    return tuple((s.suite, s.id) for s, chosen in zip(samples, mask, strict=True) if chosen)

@@ -218,5 +218,10 @@ def unit_of(sample: Sample) -> str:
     return f"{sample.suite}\n{sample.group or sample.id}"
 
 
+def named_items(samples: Sequence[Sample], chosen: Mask) -> tuple[tuple[str, str], ...]:
+    """Suite and id of the chosen ones among samples."""
+    return tuple((s.suite, s.id) for s, yes in zip(samples, chosen, strict=True) if yes)
+
+
 def _order(row: Scored) -> tuple[str, str, Condition, int]:
     return (row.sample.suite, row.sample.id, row.condition, row.epoch)

@@ -10,12 +10,12 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.analysis.grid import Grid
+from harness.analysis.grid import Grid, named_items
 from harness.analysis.values import BestWrapper, LevelVerdict, NamedWinner, Power, RecoveredShare
 from harness.records import Comparison, Condition
 from harness.stats.best import Level, best_of_many, scaled
 from harness.stats.multiple import benjamini_hochberg, holm
-from harness.stats.pairs import Paired, equivalence, paired
+from harness.stats.pairs import SAME, Paired, equivalence, paired
 from harness.stats.power import TYPICAL_DISCORDANCE, minimum_detectable_effect
 from harness.stats.rates import Floats
 from harness.stats.recovery import recovered_shares
@@ -244,7 +244,16 @@ def level_verdicts(
             judged = equivalence(a, b, margin, grid.headline_clusters)
             flips = float(np.nanmean(np.abs(a - b))) if judged.delta.n else 0.0
             found.append(
-                LevelVerdict(there, arm, judged.verdict, judged.delta, judged.margin, flips)
+                LevelVerdict(
+                    there,
+                    arm,
+                    judged.verdict,
+                    judged.delta,
+                    judged.margin,
+                    flips,
+                    gained=named_items(grid.headline_samples, b - a > SAME),
+                    lost=named_items(grid.headline_samples, a - b > SAME),
+                )
             )
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.measured import Measured
 from harness.records import Comparison, Condition, Estimate
 from harness.stats.agreement import Agreement
 from harness.stats.recovery import Recovery
@@ -116,7 +117,7 @@ class LevelVerdict:
     """One arm at a level against itself at the reference level, two one-sided tests at 5 %.
 
     ``delta`` (level − reference) carries the 90 % interval that decides; ``flips`` is the share of
-    items whose outcome changed.
+    items whose outcome changed, ``gained`` and ``lost`` are those items (suite and id).
     """
 
     condition: Condition
@@ -125,6 +126,8 @@ class LevelVerdict:
     delta: Estimate
     margin: float
     flips: float
+    gained: tuple[tuple[str, str], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,20 @@ def _claim(delta: Estimate, above: str, below: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a model file's header says: bytes, bits per weight, elements of each tensor type.
+
+    ``fallback`` is the share of weights that llama.cpp stored in a wider type than the level's own
+    because their rows are no multiple of 256; None where nobody noted it.
+    """
+
+    size: int
+    bits_per_weight: float | None
+    types: Mapping[str, int]
+    fallback: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Power:
     """The smallest difference that ``n`` independent items show in four runs of five (exact power).
 
@@ -276,7 +293,8 @@ class Analysis:
     own. ``margin`` is the difference that counts as none, ``equivalences`` the levels judged by it.
     ``headline_kinds`` are the kinds of item the headline counts. ``unranked`` says why the
     wrappers may not be ranked (answers missing from some more than from others); else empty.
-    ``category_shares`` and ``sensitivities`` are of the named winner.
+    ``category_shares`` and ``sensitivities`` are of the named winner. ``measured`` and ``files``
+    are what is known of the model files, by ``stage/level``.
     """
 
     recovery: tuple[str, str] | None
@@ -313,6 +331,8 @@ class Analysis:
     variances: tuple[Variance, ...] = ()
     suite_scores: tuple[SuiteScores, ...] = ()
     suite_shares: SuiteShares | None = None
+    measured: Measured = field(default_factory=Measured)
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
 
     def summary(self, condition: Condition) -> ConditionSummary | None:
         """The summary of a condition or control, None when it was not run."""

@@ -12,7 +12,7 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.options import SUITE_HELP
-from harness.config import NAME_LENGTH, Experiment, parse_experiment
+from harness.config import NAME_LENGTH, Experiment, Measure, parse_experiment
 from harness.errors import ConfigError
 
 _TUNED, _BASE = ("native",), ("raw", "qa")
@@ -40,6 +40,14 @@ def levels(
     limit: int = typer.Option(None, "--limit", min=1, help="Items, evenly by category."),
     ngl: str = typer.Option("0", "--ngl", help="Layers on the GPU: a number, -1, auto."),
     max_tokens: int = typer.Option(256, "--max-tokens", min=1, help="Tokens per answer at most."),
+    text: Path = typer.Option(
+        None, "--text", exists=True, dir_okay=False, help="A text to compare distributions over."
+    ),
+    window: int = typer.Option(512, "--window", min=32, help="Tokens of its windows."),
+    tokens: int = typer.Option(
+        4000, "--tokens", min=0, help="Answer tokens to compare distributions over (0: none)."
+    ),
+    speed: bool = typer.Option(True, help="Measure load time, prefill, decode and memory."),
     out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
 ) -> None:
@@ -59,6 +67,10 @@ def levels(
     experiment = _experiment(
         model, instruct, _names(names), suite, margin, imatrix, ngl=ngl, max_tokens=max_tokens
     )
+    measure = Measure(
+        speed=speed, tokens=tokens, text=str(text.absolute()) if text else None, window=window
+    )
+    experiment = experiment.model_copy(update={"measure": measure})
     interactive = sys.stderr.isatty() and not quiet
     options = RunOptions(
         limit=limit,

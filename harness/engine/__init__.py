@@ -7,7 +7,6 @@ which job gets which slot, the ``runner`` to compute, and each ``sequence`` whet
 from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.fake import FakeEngine, FakeTokenizer
 from harness.engine.fleet import Fleet, open_engine
-from harness.engine.logprobs import LogitBlock, kl_divergence
 from harness.engine.pipe import dismiss_spares
 from harness.engine.tokenizer import ChildTokenizer, open_tokenizer
 
@@ -18,10 +17,8 @@ __all__ = [
     "FakeEngine",
     "FakeTokenizer",
     "Fleet",
-    "LogitBlock",
     "dismiss_spares",
     "engine_identity",
-    "kl_divergence",
     "open_engine",
     "open_tokenizer",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from harness import native
 from harness.engine.bisect import Event, failure, survive
 from harness.engine.limits import physical_cores
-from harness.engine.logprobs import LogitBlock, rows_per_block
+from harness.engine.logprobs import rows_per_block
 from harness.engine.pipe import (
     WORKER,
     Abandoned,
@@ -30,7 +30,7 @@ from harness.engine.stream import Cutter, Stream
 from harness.engine.tokenizer import ChildTokenizer
 from harness.engine.wire import job_to_json
 from harness.errors import ContextOverflow, EngineCrashed, EngineError, OutOfMemory
-from harness.measured import Speed
+from harness.measured import LogitBlock, Speed
 from harness.protocols import Ability, OnToken, Until
 from harness.records import (
     EngineIdentity,
@@ -208,7 +208,7 @@ class Engine:
         """Yield the logits themselves, block by block, through a file both processes have mapped.
 
         A block is gone when the next one is asked for. Walk two engines in step with ``zip`` to
-        compare two models' whole distributions (see :func:`harness.engine.logprobs.kl_divergence`):
+        compare two models' whole distributions (see :mod:`harness.stats.divergence`):
         blocks end at the same tokens where chunk and vocabulary are the same.
         """
         n_vocab = int(self._loaded["n_vocab"])

@@ -7,7 +7,6 @@ grow with the text. What a reduction keeps is one :class:`TokenScores` per text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,13 @@ import numpy.typing as npt
 
 from harness.engine.runner import Runner
 from harness.engine.scheduler import common
+from harness.measured import LogitBlock
 from harness.records import Passage, TokenScores
 
 Rows = npt.NDArray[np.float32]
 
 BLOCK_VALUES = 1 << 24
 """Most logits held at a time: 64 MiB of float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogitBlock:
-    """Consecutive rows of one text: ``rows[i]`` is the distribution of ``tokens[start + i]``.
-
-    The rows are a view of memory that the next block overwrites.
-    """
-
-    index: int
-    start: int
-    rows: Rows
 
 
 def rows_per_block(n_vocab: int, chunk: int) -> int:
@@ -61,23 +49,6 @@ def score_rows(rows: Rows, targets: Sequence[int]) -> dict[str, list[Any]]:
         found["tops"].append(top)
         found["margins"].append(float(best - second))
     return found
-
-
-def log_softmax(rows: Rows) -> npt.NDArray[np.float64]:
-    """Natural log-probabilities of rows of logits, in double precision."""
-    wide = rows.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return wide
-
-
-def kl_divergence(reference: Rows, other: Rows) -> npt.NDArray[np.float64]:
-    """KL(reference ‖ other) of each pair of rows of logits, in nats."""
-    left, right = log_softmax(reference), log_softmax(other)
-    weights = np.exp(left)
-    # A token the reference gives no probability contributes nothing, whatever the other says.
-    terms = np.where(weights > 0, weights * (left - right), 0.0)
-    return np.asarray(terms.sum(axis=-1), dtype=np.float64)
 
 
 class Scorer:

@@ -105,6 +105,7 @@ def _model(item: StageModel) -> dict[str, Any]:
         "tokenizer_digest": model.tokenizer_digest,
         "bits_per_weight": model.bits_per_weight,
         "tensor_types": dict(model.tensor_types),
+        "fallback_share": model.metadata.get("inspect.fallback_share"),
         "adapter": _plain(asdict(item.adapter)) if item.adapter else None,
         "chat_template": item.chat_template is not None,
     }

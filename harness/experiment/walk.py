@@ -26,6 +26,7 @@ from harness.experiment.early import saved, until
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
+from harness.experiment.measure import measure, read_asked
 from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import pair_notes, resolve_models, with_pair
 from harness.experiment.suites import load_samples
@@ -125,8 +126,20 @@ def _walked(
         warnings=prepared.warnings,
         command=options.command,
     )
-    watcher.say("writing the reports")
     finished = Run(folder, manifest, tuple(scored))
+    if asked := prepared.experiment.measure:
+        finished = finished.with_measured(
+            measure(
+                asked,
+                prepared.plan,
+                prepared.backends,
+                answered.generations,
+                finished.analysis,
+                options.base_dir,
+                watcher,
+            )
+        )
+    watcher.say("writing the reports")
     before = written_before(finished) if options.out is None else None
     write_run(before or finished)
     return RunResult(
@@ -149,6 +162,7 @@ def prepare(
     watcher, backends = watcher or Watcher(), backends or Backends()
     checks.load_plugins([options.base_dir / name for name in experiment.checks])
     experiment = with_pair(experiment, options.pair)
+    read_asked(experiment.measure, options.base_dir)  # better refused now than after the answers
     samples, suites = load_samples(experiment, options.limit)
     watcher.say("finding the models")
     finding = Finding(options.base_dir, options.progress, watcher.say, options.dry)

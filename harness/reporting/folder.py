@@ -1,8 +1,9 @@
 """A run's folder: the one place that knows its format, writing and reading.
 
 ``manifest.json`` says what was run, ``samples.jsonl`` holds a row per answer with everything that
-is known of it: the question and its checks, the exact prompt, the answer, verdicts and reasons.
-Those two are the run; tables, plots and reports are made from them. A folder is data from
+is known of it: the question and its checks, the exact prompt, the answer, verdicts and reasons;
+``measured.json`` what was measured of the model files, where that was asked for.
+Those are the run; tables, plots and reports are made from them. A folder is data from
 somewhere: reading it runs nothing that it names, follows no link out of it and writes nothing.
 """
 
@@ -12,7 +13,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +24,7 @@ from harness.atomic import translated, write_text, writing
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError, OutputError
 from harness.hashing import file_sha256
+from harness.measured import NOTHING, Measured
 from harness.records import (
     Decision,
     RunManifest,
@@ -30,6 +32,7 @@ from harness.records import (
 )
 from harness.reporting.cells import write_csv
 from harness.reporting.html import pages
+from harness.reporting.measures import file_facts, read_measured, write_measured
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.rows import FORMAT, read_manifest, read_rows, sample_rows
@@ -57,6 +60,8 @@ class Run:
     format: int = FORMAT
     samples_sha256: str = ""
     """What samples.jsonl had to be when the folder was written; empty before that."""
+    measured: Measured = field(default_factory=Measured)
+    """What was measured of its model files beside the answers."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -68,7 +73,13 @@ class Run:
     @cached_property
     def analysis(self) -> Analysis:
         """The figures: computed when first asked for."""
-        return analysed(self.experiment, self.manifest, self.scored)
+        return analysed(self.experiment, self.manifest, self.scored, self.measured)
+
+    def with_measured(self, measured: Measured) -> Run:
+        """The run with what was measured of its files; its figures are not computed again."""
+        found = replace(self, measured=measured)
+        found.__dict__["analysis"] = replace(self.analysis, measured=measured)
+        return found
 
     @cached_property
     def decisions(self) -> tuple[Decision, ...]:
@@ -114,9 +125,15 @@ def _frame(name: str, run: Run) -> pd.DataFrame:
     return frame.astype({column: table.dtype(column) for column in table.columns})
 
 
-def analysed(experiment: Experiment, manifest: RunManifest, scored: Sequence[Scored]) -> Analysis:
+def analysed(
+    experiment: Experiment,
+    manifest: RunManifest,
+    scored: Sequence[Scored],
+    measured: Measured = NOTHING,
+) -> Analysis:
     """The figures of judged answers, as the experiment asks for them."""
     levels = experiment.level_names
+    files = file_facts(manifest)
     return analyse(
         scored,
         recovery=experiment.recovery_pair(),
@@ -124,12 +141,14 @@ def analysed(experiment: Experiment, manifest: RunManifest, scored: Sequence[Sco
         reference_level=levels[0],
         seed=experiment.seed,
         bits_per_weight={
-            (cell.partition("/")[0], cell.partition("/")[2]): float(model["bits_per_weight"])
-            for cell, model in manifest.models.items()
-            if isinstance(model, Mapping) and model.get("bits_per_weight") is not None
+            (cell.partition("/")[0], cell.partition("/")[2]): facts.bits_per_weight
+            for cell, facts in files.items()
+            if facts.bits_per_weight is not None
         },
         levels=levels,
         margin=None if experiment.margin is None else experiment.margin / 100,
+        files=files,
+        measured=measured,
     )
 
 
@@ -158,6 +177,7 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     """
     folder = run.folder
     writable(folder)
+    write_measured(folder, run.measured)
     with writing(folder / "samples.jsonl") as stream:
         stream.writelines(_sample_lines(run))
     for table in TABLES.values():
@@ -244,4 +264,4 @@ def read_run(run: str | Path) -> Run:
     folder = find_run(run)
     manifest, format, digest = read_manifest(folder)
     scored = read_rows(folder / "samples.jsonl", format)
-    return Run(folder, manifest, scored, format, digest)
+    return Run(folder, manifest, scored, format, digest, read_measured(folder))

@@ -12,6 +12,8 @@ from harness.records import Estimate
 from harness.stats.rates import Floats, Ints, cluster_sums, mean_and_error, undefined, z_of
 
 RESAMPLES = 10_000
+SAME = 1e-12
+"""Outcomes no further apart than this are the same."""
 _EXACT_UP_TO = 13
 """Sign-flip tests with at most this many non-zero differences are enumerated (2^13 patterns)."""
 
@@ -62,8 +64,8 @@ def paired(
     if n == 0:
         return Paired(undefined("no item in common", n_missing=missing), 1.0, "", 0, 0, 0, 0.0)
     groups = np.arange(n) if clusters is None else np.asarray(clusters)[both]
-    wins = int((difference > 1e-12).sum())
-    losses = int((difference < -1e-12).sum())
+    wins = int((difference > SAME).sum())
+    losses = int((difference < -SAME).sum())
     binary = bool(np.isin(a[both], (0.0, 1.0)).all() and np.isin(b[both], (0.0, 1.0)).all())
     if binary and len(np.unique(groups)) == n:
         low, high = tango(wins, losses, n, level)
@@ -107,7 +109,7 @@ def sign_flip(differences: Floats, *, seed: int = 0, resamples: int = RESAMPLES)
     packed random bits, hundreds of times faster than ``scipy.stats.permutation_test``.
     """
     d = np.asarray(differences, float)
-    d = d[np.abs(d) > 1e-12]
+    d = d[np.abs(d) > SAME]
     if len(d) == 0:
         return 1.0
     observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()

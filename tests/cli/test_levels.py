@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.errors import ConfigError
+from harness.experiment.verify import verify
+from harness.reporting import read_run
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 
@@ -32,6 +35,7 @@ def test_the_first_line_names_a_level_and_the_margin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--suite", "tiny", "--limit", 12, "--max-tokens", 16, "--levels", "Q8_0,Q2_K", "-q"]
+    more += ["--no-speed", "--tokens", 0]
     model = MODELS / "tiny-dpo-F16.gguf"
     code, lines, _ = told(capsys, model, *more, "--margin", 40, "-o", tmp_path / "out")
     assert code == 0
@@ -49,6 +53,7 @@ def test_a_pair_is_told_for_the_wrapped_base_and_the_instruct_model_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--suite", "tiny", "--limit", 10, "--max-tokens", 16, "--levels", "Q8_0", "-q"]
+    more += ["--no-speed"]
     code, lines, _ = told(
         capsys,
         MODELS / "tiny-base-F16.gguf",
@@ -83,3 +88,35 @@ def test_a_wrong_request_is_one_line(
     assert code == 2
     assert complaint in errors
     assert errors.count("\n") == 1
+
+
+def test_levels_are_compared_over_their_own_answers_and_over_a_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "own.txt"
+    text.write_text("A town by the river has a bridge, a market and a mill. " * 12, "utf-8")
+    more = ["--suite", "tiny", "--limit", 6, "--max-tokens", 16, "--levels", "Q8_0,Q2_K", "-q"]
+    out = tmp_path / "out"
+    code, _, _ = told(
+        capsys, MODELS / "tiny-dpo-F16.gguf", *more, "--text", text, "--window", 64, "-o", out
+    )
+    assert code == 0
+    measured = json.loads((out / "measured.json").read_text("utf-8"))
+    assert set(measured["speeds"]) == {"model/F16", "model/Q8_0", "model/Q2_K"}
+    assert measured["notes"] == []
+    assert set(measured["texts"]) == {"own.txt"}
+    found = {(item["cell"], item["over"]): item for item in measured["divergences"]}
+    for over in ("own answers (native)", "text own.txt"):
+        near, far = found["model/Q8_0", over], found["model/Q2_K", over]
+        assert near["reference"] == "model/F16"
+        assert 0 < near["mean_kld"] < far["mean_kld"]
+        assert near["tokens"] == far["tokens"] > 50
+    assert found["model/Q2_K", "own answers (native)"]["texts"] == 6
+    before = read_run(out)
+    assert before.measured.speeds["model/F16"].decode > 0
+    assert verify(before).mismatches == ()
+    # A folder that somebody damaged is refused with its place.
+    measured["divergences"][0]["mean_kld"] = "much"
+    (out / "measured.json").write_text(json.dumps(measured), "utf-8")
+    with pytest.raises(ConfigError, match=r"measured\.json.*mean_kld"):
+        read_run(out)

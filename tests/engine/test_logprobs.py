@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.engine import Engine, kl_divergence
-from harness.engine.logprobs import log_softmax, score_rows
+from harness.engine import Engine
+from harness.engine.logprobs import score_rows
 from harness.errors import ContextOverflow, EngineError
 from harness.records import Passage, Rerank
+from harness.stats.divergence import kl_divergence, log_softmax
 from tests import tinygguf
 from tests.engine.conftest import EXACT, Ask
 

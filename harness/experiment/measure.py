@@ -1,0 +1,160 @@
+"""What is measured of a run's files beside its answers: speed, and how far levels are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from harness.analysis import Analysis
+from harness.config import Measure
+from harness.errors import ConfigError, EngineError
+from harness.experiment.backend import Backends, StageModel
+from harness.experiment.divergence import answers, divergences, walking, windows
+from harness.experiment.plan import Plan
+from harness.experiment.speed import Opener, speeds
+from harness.experiment.watch import Watcher
+from harness.hashing import file_sha256
+from harness.intake import read_text
+from harness.measured import NOTHING, Divergence, Measured, Speed
+from harness.protocols import Backend, Measurable
+from harness.records import Condition, EngineSettings, Generation, Passage
+
+_TEXT_BYTES = 64 << 20
+
+
+def measure(
+    asked: Measure | None,
+    planned: Plan,
+    backends: Backends,
+    generations: Mapping[str, Generation],
+    analysis: Analysis,
+    base_dir: Path,
+    watcher: Watcher,
+) -> Measured:
+    """Everything that the experiment asks to measure; what fails is a note, and the run stands.
+
+    Raises ConfigError for a text that is not there.
+    """
+    if asked is None:
+        return NOTHING
+    text = read_asked(asked, base_dir)
+    able = [item for item in planned.stage_models if "measure" in backends.of(item).abilities]
+    notes = [
+        f"{item.stage}/{item.level}: backend {item.backend} cannot be measured"
+        for item in planned.stage_models
+        if item not in able
+    ]
+    session = _Session(planned, backends, watcher, notes)
+    timed = session.speeds(able) if asked.speed else {}
+    found: list[Divergence] = []
+    for arm in dict.fromkeys(item.reference for item in analysis.equivalences):
+        own = [item for item in able if item.stage == arm.stage]
+        found += session.divergences(own, arm, generations, asked, text)
+    named = {Path(asked.text).name: file_sha256(base_dir / asked.text)} if asked.text else {}
+    return Measured(timed, tuple(found), named, tuple(dict.fromkeys(notes)))
+
+
+def read_asked(asked: Measure | None, base_dir: Path) -> str | None:
+    """The text to compare distributions over; ConfigError when it cannot be read."""
+    if asked is None or asked.text is None:
+        return None
+    return read_text(base_dir / asked.text, limit=_TEXT_BYTES)
+
+
+class _Session:
+    """The files of one run being measured; ``notes`` grows by what could not be."""
+
+    def __init__(
+        self, planned: Plan, backends: Backends, watcher: Watcher, notes: list[str]
+    ) -> None:
+        self._planned, self._backends = planned, backends
+        self._watcher, self._notes = watcher, notes
+
+    def speeds(self, items: Sequence[StageModel]) -> dict[str, Speed]:
+        """Medians by cell; cells of one and the same file are measured once."""
+        names: dict[str, list[str]] = {}
+        openers: dict[str, Opener] = {}
+        for item in items:
+            file = f"{item.model.sha256} {item.adapter.sha256 if item.adapter else ''}"
+            names.setdefault(file, []).append(f"{item.stage}/{item.level}")
+            settings = self._planned.settings[item.cell]
+            openers.setdefault(names[file][0], partial(self._opened, item, settings))
+        try:
+            turns = speeds(openers, say=lambda text: self._watcher.say(f"measuring speed, {text}"))
+        except EngineError as error:
+            self._notes.append(f"speed was not measured: {error}")
+            return {}
+        return {cell: Speed.middle(turns[cells[0]]) for cells in names.values() for cell in cells}
+
+    def divergences(
+        self,
+        items: Sequence[StageModel],
+        arm: Condition,
+        generations: Mapping[str, Generation],
+        asked: Measure,
+        text: str | None,
+    ) -> Iterator[Divergence]:
+        """Each level of a stage against the arm's own, over its answers and over the text."""
+        reference = next((item for item in items if item.level == arm.level), None)
+        if reference is None or not (asked.tokens or text):
+            return
+        requests = [r for r in self._planned.requests[reference.cell] if r.condition == arm]
+        own = answers(requests, generations, asked.tokens) if asked.tokens else []
+        with self._noting(f"{arm.stage}/{arm.level}"), self._walked(reference) as left:
+            texts = {own_answers(arm): own} if own else {}
+            if text is not None and asked.text is not None:
+                tokenizer = cast(Backend, left).tokenizer
+                if tokenizer is None:
+                    raise EngineError(f"backend {reference.backend} tells nobody its tokens")
+                tokens = tokenizer.tokenize([text], add_special=True, parse_special=False)[0]
+                texts[text_name(asked.text)] = windows(tokens, asked.window, tokenizer)
+            for item in items:
+                if item.level != arm.level:
+                    with self._noting(f"{item.stage}/{item.level}"):
+                        yield from self._apart(left, reference, item, texts)
+
+    def _apart(
+        self,
+        left: Measurable,
+        reference: StageModel,
+        item: StageModel,
+        texts: Mapping[str, Sequence[Passage]],
+    ) -> Iterator[Divergence]:
+        cell, against = ("/".join(one.cell) for one in (item, reference))
+        with self._walked(item) as right:
+            for over, passages in texts.items():
+                count = sum(len(text.tokens) - text.start for text in passages)
+                self._watcher.say(f"comparing {cell} with {against}: {count} tokens, {over}")
+                try:
+                    yield divergences(left, right, passages).summary(cell, against, over)
+                except ValueError as error:
+                    self._notes.append(f"{cell}: not compared over {over}: {error}")
+
+    def _walked(self, item: StageModel) -> AbstractContextManager[Measurable]:
+        return self._opened(item, walking(self._planned.settings[item.cell], item.model))
+
+    @contextmanager
+    def _opened(self, item: StageModel, settings: EngineSettings) -> Iterator[Measurable]:
+        with self._backends.of(item).open(item.model, settings) as backend:
+            yield cast(Measurable, backend)
+
+    @contextmanager
+    def _noting(self, cell: str) -> Iterator[None]:
+        """A file that cannot be walked is a note; the run's answers stand."""
+        try:
+            yield
+        except (EngineError, ConfigError) as error:
+            self._notes.append(f"{cell}: not compared: {error}")
+
+
+def own_answers(arm: Condition) -> str:
+    """What a divergence over a model's own answers is named after."""
+    return f"own answers ({arm.strategy})"
+
+
+def text_name(name: str) -> str:
+    """What a divergence over a text is named after."""
+    return f"text {Path(name).name}"
