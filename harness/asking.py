@@ -146,6 +146,8 @@ class Asking:
         for number, given in enumerate(seat.arms):
             own = given if system is None or given.strategy in strategies.UNTOUCHED else None
             arm = own or replace(given, system=system)
+            if why := seat.model.refusal(arm, self._templates[arm.strategy]):
+                raise ConfigError(f"{seat.model.stage}: {arm.label} cannot be asked: {why}")
             prompt = strategies.render(
                 sample,
                 arm,

@@ -32,6 +32,9 @@ from harness.resources import find_resource, resource_dir
 LLAMA_CPP = "llama.cpp"
 """The backend of a stage that names no other."""
 
+ENDPOINT = "endpoint"
+"""The backend of a stage that names a server's address."""
+
 AS_IS = "as-is"
 """The level of a stage whose file is used as it is, whatever its quantization."""
 
@@ -73,15 +76,36 @@ class Stage(_Model):
     ``model`` is a path (``{level}`` in it stands for the level), ``repo:QUANT``,
     ``repo@revision:file`` or ``family/stage``; a repository without a level gets each level asked
     for. ``sha256`` pins the file, or each level's file by name. ``backend`` runs this stage where
-    it is not the experiment's; what ``model`` means is then that backend's.
+    it is not the experiment's; what ``model`` means is then that backend's. With an ``endpoint``
+    (a server's address) ``model`` is the name the server knows it by, ``key_env`` the environment
+    variable that holds the key.
     """
 
-    model: str
+    model: str = ""
     adapter: str | None = None
     scale: float = 1.0
     sha256: str | Mapping[str, str] | None = None
     chat_template: str | None = None
     backend: str | None = None
+    endpoint: str | None = None
+    api: Literal["auto", "llama-server", "openai"] | None = None
+    key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+    timeout: float | None = Field(None, gt=0, le=86_400)
+    retries: int | None = Field(None, ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _whose(self) -> Stage:
+        if self.endpoint is None:
+            given = [n for n in ("api", "key_env", "timeout", "retries") if getattr(self, n)]
+            if given:
+                raise ValueError(f"{given[0]} belongs to an endpoint, and this stage names none")
+            if not self.model:
+                raise ValueError("model: this key is required and missing")
+            return self
+        for name in ("adapter", "sha256", "backend"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for a model file; a server's model has its own")
+        return self
 
     @field_validator("sha256")
     @classmethod
@@ -153,7 +177,10 @@ class StrategyEntry(_Model):
 
 
 def _stage(value: Any) -> Any:
-    return {"model": value} if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    is_address = value.lower().startswith(("http://", "https://"))
+    return {"endpoint" if is_address else "model": value}
 
 
 def _entry(value: Any) -> Any:
@@ -374,7 +401,8 @@ class Experiment(_Model):
 
     def backend_of(self, stage: str) -> str:
         """The name of the backend that runs a stage."""
-        return self.stages[stage].backend or self.engine.backend
+        found = self.stages[stage]
+        return ENDPOINT if found.endpoint else found.backend or self.engine.backend
 
     def recovery_pair(self) -> tuple[str, str] | None:
         """The base and instruct stage of the recovered share, None when the stages lack one."""
@@ -446,7 +474,7 @@ def _rooted(experiment: Experiment, folder: Path) -> Experiment:
     stages = {
         name: stage.model_copy(
             update={
-                "model": rooted(stage.model),
+                "model": stage.model if stage.endpoint else rooted(stage.model),
                 "adapter": maybe(stage.adapter),
                 "chat_template": maybe(stage.chat_template),
             }

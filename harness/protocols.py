@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from harness.measured import LogitBlock, Speed
@@ -58,6 +58,34 @@ class Tokenizer(Protocol):
         self, texts: Sequence[str], *, add_special: bool, parse_special: bool
     ) -> list[tuple[int, ...]]:
         """Token ids of each text (many at once: one round trip to the child process)."""
+
+
+class ServedTemplate(Protocol):
+    """A chat template that somebody else applies: a server, to conversations it is sent."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the prompt it makes is not shown: the conversation itself is sent then."""
+
+    @property
+    def takes_system(self) -> bool:
+        """False where a hidden template is known to refuse or drop a system message."""
+
+    @property
+    def text(self) -> str:
+        """Its source, empty where it is not told."""
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other templates."""
+
+    def render(
+        self, conversations: Sequence[Sequence[Mapping[str, str]]], *, add_generation_prompt: bool
+    ) -> list[str]:
+        """The prompt of each conversation, as JSON of its turns where it is hidden.
+
+        Raises RenderFailed with the place of the one that is refused.
+        """
 
 
 Ability = Literal["logprobs", "rules", "rerank", "early", "measure"]

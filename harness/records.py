@@ -18,6 +18,9 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["eos", "stop", "length", "loop", "decided", "failed"]
 """Why an answer ended; ``decided``: it was cut where its verdicts could no longer change."""
 
+Mode = Literal["exact", "fast", "remote"]
+"""How far answers depend on the load: not at all, by rounding, or on what a server does."""
+
 Span = tuple[int, int]
 """A place in a text: first character, and the one behind the last."""
 
@@ -215,6 +218,8 @@ class RenderedPrompt:
     ``stops`` are stop strings (a leading newline anchors one at a line start);
     ``special_tokens`` lists control-token texts found in the prompt, in order;
     ``notes`` says what the renderer had to do (``system folded into the user turn``).
+    ``messages`` is the conversation where a server writes the prompt and does not show it: ``text``
+    is then that conversation as JSON.
     """
 
     text: str
@@ -227,6 +232,7 @@ class RenderedPrompt:
     notes: tuple[str, ...] = ()
     rules: LogitRules | None = None
     rerank: Rerank | None = None
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -278,10 +284,11 @@ class EngineSettings:
     work, ``chunk`` the prefill chunk in tokens: chunks end at multiples of it, and exact mode
     shares prefixes in whole ones (64 prefills as fast as 256 on a CPU, and shares more).
     ``n_ctx`` are the tokens per sequence (0: what the requests need), ``threads`` 0: physical
-    cores, ``n_gpu_layers`` -1: all.
+    cores, ``n_gpu_layers`` -1: all. Of a server (mode ``remote``) only ``parallel``, the requests
+    under way at once, and ``n_ctx`` are known.
     """
 
-    mode: Literal["exact", "fast"] = "exact"
+    mode: Mode = "exact"
     width: int = 16
     parallel: int = 16
     chunk: int = 64
@@ -295,7 +302,7 @@ class EngineSettings:
 class EngineIdentity:
     """Everything about the engine that could change a token; part of every request's key."""
 
-    mode: Literal["exact", "fast"]
+    mode: Mode
     width: int
     chunk: int
     llama_build: str
@@ -566,6 +573,7 @@ def request_key(
             **({"early": early} if early else {}),
             # A backend that tells nobody its tokens is asked in plain text.
             **({} if prompt.token_ids or not prompt.text else {"text": prompt.text}),
+            **({"route": "chat"} if prompt.messages else {}),
         },
     )
 

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
     {"records", "protocols", "resources", "intake", "atomic", "measured"},
-    {"config", "jinja", "stats", "native", "process", "numbers"},
-    {"datasets", "models", "engine", "checks", "store", "analysis"},
+    {"config", "jinja", "stats", "native", "process", "numbers", "endings"},
+    {"datasets", "models", "engine", "endpoint", "checks", "store", "analysis"},
     {"strategies"},
     {"reporting"},
     {"experiment"},

@@ -34,8 +34,12 @@ def ask(
         "-e",
         help="Experiment whose models answer: file or shipped name (tiny).",
     ),
-    base: str = typer.Option(None, "--base", help="The base model's GGUF file, without a YAML."),
-    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
+    base: str = typer.Option(
+        None, "--base", help="The base model's GGUF file or server (http://...), without a YAML."
+    ),
+    instruct: str = typer.Option(
+        None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
+    ),
     strategies: str = typer.Option(
         None, "--strategies", help="Wrappers of the base model, comma-separated (sys_qa)."
     ),

@@ -25,8 +25,12 @@ def plan(
     experiment: str = typer.Argument(
         None, help="An experiment file, or the name of a shipped one (default: tiny)."
     ),
-    base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
-    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
+    base: str = typer.Option(
+        None, "--base", help="The base model's GGUF file or server (http://...)."
+    ),
+    instruct: str = typer.Option(
+        None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
+    ),
     pair: str = typer.Option(None, "--pair", help="A family of the registry."),
     suite: str = typer.Option(None, "--suite", help=SUITE_HELP),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite."),

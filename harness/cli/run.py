@@ -33,8 +33,12 @@ def run(
         help="Experiment: a YAML file or a shipped name (`harness list experiments`); tiny unless "
         "--base and --instruct are given.",
     ),
-    base: str = typer.Option(None, "--base", help="The base model's GGUF file, without a YAML."),
-    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
+    base: str = typer.Option(
+        None, "--base", help="The base model's GGUF file or server (http://...), without a YAML."
+    ),
+    instruct: str = typer.Option(
+        None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
+    ),
     suite: str = typer.Option(
         None,
         "--suite",

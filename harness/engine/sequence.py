@@ -10,13 +10,8 @@ import time
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
+from harness.endings import is_loop, opening_patterns, stop_patterns
 from harness.records import FinishReason, LogitRules, Sampling
-
-LOOP_TOKENS = 32
-"""A tail must be periodic over at least this many tokens to be called a loop."""
-
-LOOP_REPEATS = 4
-"""... and repeat its period at least this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +111,6 @@ class Sequence:
         if self.cut is not None:
             return "stop"
         return "loop" if is_loop(self.tokens) else "length"
-
-
-def stop_patterns(stops: Seq[str]) -> tuple[bytes, ...]:
-    """The bytes to look for anywhere in what is generated; an empty stop string is none."""
-    return tuple(stop.encode("utf-8", "surrogatepass") for stop in stops if stop)
-
-
-def opening_patterns(stops: Seq[str]) -> tuple[bytes, ...]:
-    """What a stop anchored at a line start looks like at the very start of an answer.
-
-    ``"\\nQuestion:"`` also stops an answer that opens with ``Question:``. A stop of nothing but
-    newlines has no such form: an answer may open with an empty line.
-    """
-    bare = (stop.lstrip("\n") for stop in stops if stop.startswith("\n"))
-    return tuple(text.encode("utf-8", "surrogatepass") for text in bare if text.strip())
-
-
-def is_loop(tokens: Seq[int]) -> bool:
-    """Whether the last tokens repeat one period at least 4 times over at least 32 tokens.
-
-    Looked for only where the generation limit was hit: a loop is why such an answer never ended.
-    """
-    for period in range(1, len(tokens) // LOOP_REPEATS + 1):
-        span = max(LOOP_TOKENS, LOOP_REPEATS * period)
-        if span > len(tokens):
-            break
-        tail = tokens[-span:]
-        if tail[period:] == tail[:-period]:
-            return True
-    return False
 
 
 def _held_back(text: bytearray, patterns: Seq[bytes]) -> int:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness import models
-from harness.config import LLAMA_CPP, Experiment
+from harness.config import ENDPOINT, LLAMA_CPP, Experiment
 from harness.errors import ConfigError, OutOfMemory
 from harness.intake import near, shown
 from harness.models.fit import Memory
-from harness.protocols import Ability, Backend, Tokenizer
-from harness.records import Adapter, EngineIdentity, EngineSettings, ModelFile
+from harness.protocols import Ability, Backend, ServedTemplate, Tokenizer
+from harness.records import Adapter, Arm, EngineIdentity, EngineSettings, ModelFile
+from harness.strategies import Template
 
 ENTRY_POINTS = "gguf_pair_harness.backends"
 
-BACKENDS: Mapping[str, str] = {LLAMA_CPP: "harness.experiment.llama:LlamaCpp"}
+BACKENDS: Mapping[str, str] = {
+    LLAMA_CPP: "harness.experiment.llama:LlamaCpp",
+    ENDPOINT: "harness.experiment.remote:Endpoint",
+}
 """Backends by name: the module and the class that is one. Nothing is imported before it is used."""
 
 Cell = tuple[str, str]
@@ -45,20 +49,31 @@ class StageModel:
     """A stage of the ladder at one level: the model, its adapter, its template, its backend.
 
     ``notes`` are what a reader must know of the model there (its level is made up of other types).
+    ``settings`` are its engine's where the experiment has no say in them, ``unable`` says why it
+    cannot be asked in some way: by ``text``, by ``native``, or with a ``prefill`` in the latter.
     """
 
     stage: str
     level: str
     model: ModelFile
     adapter: Adapter | None
-    chat_template: str | None
+    chat_template: str | ServedTemplate | None
     backend: str = LLAMA_CPP
     notes: tuple[str, ...] = ()
+    settings: EngineSettings | None = None
+    unable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:
         """Where it stands in the grid."""
         return self.stage, self.level
+
+    def refusal(self, arm: Arm, template: Template) -> str | None:
+        """Why this model cannot be asked through an arm, None when it can."""
+        if why := self.unable.get(template.kind):
+            return why
+        opening = template.prefill if arm.prefill is None else arm.prefill
+        return self.unable.get("prefill") if opening and template.kind == "native" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +184,9 @@ def fitted_settings(
     notes: list[str] = []
     wanted = experiment.engine.n_gpu_layers
     for item in stage_models:
+        if item.settings is not None:
+            settings[item.cell] = item.settings
+            continue
         layers = wanted if isinstance(wanted, int) else lowered.get(item.cell, 0)
         if item.cell in lowered:
             notes.append(f"{item.stage}/{item.level}: loaded with {layers} layers after a failure")

@@ -37,7 +37,7 @@ def find_files(
         stage = experiment.stages[name]
         cells = [(level, inspected[files[name, level]]) for n, level in files if n == name]
         adapter = _adapter(stage, cells, base_dir)
-        template = _chat_template(stage, base_dir)
+        template = stage_template(stage, base_dir)
         own: list[StageModel] = []
         for level, model in cells:
             chosen = template or model.chat_template
@@ -140,7 +140,8 @@ def _found(name: str, base_dir: Path) -> Path:
     return shipped if not path.exists() and shipped.is_file() else path
 
 
-def _chat_template(stage: Stage, base_dir: Path) -> str | None:
+def stage_template(stage: Stage, base_dir: Path) -> str | None:
+    """The template an experiment gives a stage in place of its model's own, None without one."""
     if stage.chat_template is None:
         return None
     return read_text(_found(stage.chat_template, base_dir), TemplateError)

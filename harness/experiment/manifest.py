@@ -13,10 +13,10 @@ from typing import Any
 
 from harness import __version__, checks
 from harness.checks.registry import bind
-from harness.config import LLAMA_CPP, Experiment
+from harness.config import ENDPOINT, LLAMA_CPP, Experiment
 from harness.experiment.backend import StageModel
 from harness.experiment.plan import Plan
-from harness.records import RunManifest
+from harness.records import ModelFile, RunManifest
 
 _PACKAGES = (
     "llama-cpp-python",
@@ -108,7 +108,14 @@ def _model(item: StageModel) -> dict[str, Any]:
         "fallback_share": model.metadata.get("inspect.fallback_share"),
         "adapter": _plain(asdict(item.adapter)) if item.adapter else None,
         "chat_template": item.chat_template is not None,
+        **_server(model),
     }
+
+
+def _server(model: ModelFile) -> dict[str, Any]:
+    """What the server of a model says of itself; its template is told by its digest."""
+    told = model.metadata.get(ENDPOINT)
+    return {ENDPOINT: {k: v for k, v in told.items() if k != "template"}} if told else {}
 
 
 def _versions() -> dict[str, str]:

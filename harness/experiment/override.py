@@ -18,6 +18,7 @@ from harness.config import (
     strategy_entry,
 )
 from harness.datasets import own_place, piped_suite
+from harness.endpoint import is_url
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
 from harness.intake import read_text
@@ -39,8 +40,8 @@ def chosen_experiment(
 ) -> Experiment:
     """The experiment a command line names: a file, a shipped one, a pair, or two model files.
 
-    ``base`` and ``instruct`` are paths or places on the hub; ``suite`` takes the place of the
-    experiment's own. Raises ConfigError for what does not go together.
+    ``base`` and ``instruct`` are paths, places on the hub or servers' addresses; ``suite`` takes
+    the place of the experiment's own. Raises ConfigError for what does not go together.
     """
     suites = [chosen_suite(suite)] if suite else None
     if base is None and instruct is None:
@@ -57,10 +58,10 @@ def chosen_experiment(
             "--base and --instruct are an experiment of their own: leave out "
             f"{experiment or pair!r}"
         )
-    stages = {"base": {"model": placed(base)}, "instruct": {"model": placed(instruct)}}
+    stages = {"base": _named(base), "instruct": _named(instruct)}
     data = {
         "name": "two-files",
-        "description": f"{Path(base).name} and {Path(instruct).name}.",
+        "description": f"{_short(base)} and {_short(instruct)}.",
         "stages": stages,
         "suites": suites or ["starter"],
     }
@@ -78,6 +79,18 @@ def chosen_suite(suite: str) -> str:
         return str(piped_suite(sys.stdin))
     place = own_place(suite)
     return suite if place is None else str(place.resolve())
+
+
+def _named(model: str) -> str | dict[str, str]:
+    """A stage by its file, its place on the hub, or its server: ``http://HOST:PORT#MODEL``."""
+    address, _, name = model.partition("#")
+    if not is_url(model):
+        return {"model": placed(model)}
+    return {"endpoint": address, **({"model": name} if name else {})}
+
+
+def _short(model: str) -> str:
+    return model if is_url(model) else Path(model).name
 
 
 def placed(model: str) -> str:

@@ -171,7 +171,9 @@ class _Prompts:
     def of(self, item: StageModel, arm: Arm, samples: Sequence[Sample]) -> Rendered:
         """The arm's prompt by sample id, and the reason for each item it cannot express."""
         frozen = replace(arm, label=arm.strategy, variables=_Hashable(arm.variables))
-        key = (_vocabulary(item), item.chat_template or "", frozen)
+        chat = item.chat_template
+        own = chat if chat is None or isinstance(chat, str) else chat.digest
+        key = (_vocabulary(item), own or "", frozen)
         if key not in self._done:
             self._done[key] = self._render(item, arm, samples)
         return self._done[key]
@@ -180,10 +182,8 @@ class _Prompts:
         template = self._templates[arm.strategy]
         lacking = strategies.demanded_abilities(template) - self._backends.of(item).abilities
         missing = f"backend {item.backend} has no {' and no '.join(sorted(lacking))}"
-        reasons = {
-            s.id: missing if lacking else strategies.inexpressible(s, arm, template)
-            for s in samples
-        }
+        refusal = missing if lacking else item.refusal(arm, template)
+        reasons = {s.id: refusal or strategies.inexpressible(s, arm, template) for s in samples}
         able = [sample for sample in samples if reasons[sample.id] is None]
         rendered = strategies.render_many(
             able, arm, template, self._tokenizer(item), chat_template=item.chat_template

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import models
-from harness.config import AS_IS, Experiment, Stage, parse_experiment
+from harness.config import AS_IS, ENDPOINT, Experiment, Stage, parse_experiment
 from harness.errors import ConfigError
 from harness.experiment.backend import Backends, Finding, StageModel
 
@@ -58,6 +58,11 @@ def resolve_models(
     return tuple(sorted(found, key=lambda item: order[item.stage]))
 
 
+_UNSEEN = (
+    "that the two are stages of one model is not checked: a server does not show its model's file"
+)
+
+
 def pair_notes(
     experiment: Experiment, stage_models: tuple[StageModel, ...]
 ) -> tuple[list[str], list[str]]:
@@ -74,6 +79,10 @@ def pair_notes(
     for level in experiment.level_names:
         base, instruct = (by_cell.get((stage, level)) for stage in pair)
         if base is None or instruct is None:
+            continue
+        if not (base.architecture and instruct.architecture):
+            if ENDPOINT in map(experiment.backend_of, pair):
+                notes.append(_UNSEEN)
             continue
         for difference in models.compare_pair(base, instruct):
             differ = (

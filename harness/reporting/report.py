@@ -162,11 +162,12 @@ def _engine_line(settings: Mapping[str, object]) -> str:
     meaning = {
         "exact": "texts do not depend on how many requests run at once",
         "fast": "texts may differ in rounding with the load; harness bench --flips measures it",
+        "remote": "a server's answers; the notes say whether it gave the same text twice",
     }.get(mode)
     shape = ", ".join(
         f"{name} {settings[name]}"
         for name in ("width", "parallel", "chunk", "threads", "n_gpu_layers")
-        if name in settings
+        if name in settings and (mode != "remote" or name == "parallel")
     )
     told = f"**{for_markdown(mode)} mode**" + (f" ({meaning})" if meaning else "")
     return f"{told}, {for_markdown(shape)}" if shape else told

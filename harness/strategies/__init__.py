@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.errors import TemplateError
 from harness.hashing import tagged_hash, text_sha256
 from harness.jinja import RenderFailed, render_all
-from harness.protocols import Ability, Tokenizer
+from harness.protocols import Ability, ServedTemplate, Tokenizer
 from harness.records import Arm, LogitRules, RenderedPrompt, Rerank, Sample
 from harness.strategies.compose import (
     Parts,
@@ -37,11 +37,20 @@ from harness.strategies.library import (
     load_templates,
 )
 from harness.strategies.lint import Problem, check_files, template_problems
-from harness.strategies.native import FOLDED, ChatFormat, require_chat_template, special_pair
+from harness.strategies.native import (
+    FOLDED,
+    ChatFormat,
+    as_sent,
+    require_chat_template,
+    special_pair,
+    template_text,
+    turns_of,
+)
 from harness.strategies.untold import Untold
 
 __all__ = [
     "MAX_DRAWS",
+    "NO_PREFILL",
     "PROVIDED",
     "UNTOUCHED",
     "Problem",
@@ -67,6 +76,8 @@ UNTOUCHED = frozenset({"raw", "raw_nl"})
 """Controls that a system prompt for all strategies leaves as they are: they show the bare model."""
 
 BOS_ADDED = "BOS added: the model asks for one and its chat template writes none"
+UNSHOWN = "the server writes this conversation into a prompt that it does not show"
+NO_PREFILL = "a chat route has no place for the opening of an answer"
 EOS_DROPPED = "end-of-text token dropped: the tokenizer appends one to plain text"
 
 
@@ -82,12 +93,12 @@ def render(
     template: Template,
     tokenizer: Tokenizer | None,
     *,
-    chat_template: str | None,
+    chat_template: str | ServedTemplate | None,
 ) -> RenderedPrompt:
     """What the model sees when this arm asks this item.
 
-    ``chat_template`` is the model's (only ``native`` reads it); without a ``tokenizer`` the prompt
-    is text alone. Raises TemplateError when the
+    ``chat_template`` is the model's, or its server's (only ``native`` reads it); without a
+    ``tokenizer`` the prompt is text alone. Raises TemplateError when the
     template is missing, fails or lacks a variable, PromptContractError (with the item's id) on a
     double BOS, a control token inside the item's text, a trailing space, or a stop string the
     item's own checks demand.
@@ -100,7 +111,7 @@ def render_many(
     arm: Arm,
     template: Template,
     tokenizer: Tokenizer | None,
-    chat_template: str | None,
+    chat_template: str | ServedTemplate | None,
 ) -> list[RenderedPrompt]:
     """:func:`render` of many items: one trip to the sandbox, one to the tokenizer."""
     if not samples:
@@ -165,9 +176,11 @@ def _native(
     arm: Arm,
     template: Template,
     tokenizer: Tokenizer,
-    chat_template: str | None,
+    chat_template: str | ServedTemplate | None,
 ) -> list[RenderedPrompt]:
     source = require_chat_template(chat_template)
+    if not isinstance(source, str) and source.hidden:
+        return _conversations(samples, parts, arm, template, source)
     chat = ChatFormat.probe(source, tokenizer)
     for sample in samples:
         refuse_demanded_stops(sample, chat.stops, arm.label)
@@ -176,23 +189,55 @@ def _native(
             (sample.id, [part.system, part.prefill, *(turn.content for turn in part.turns)])
             for sample, part in zip(samples, parts, strict=True)
         ],
-        source,
+        template_text(source),
         tokenizer,
     )
     rendered = chat.render([(sample.id, part) for sample, part in zip(samples, parts, strict=True)])
     # No space is put before the opening: the generation prompt already ends where answers begin.
     texts = [text + part.prefill for text, part in zip(rendered, parts, strict=True)]
     ids = tokenizer.tokenize(texts, add_special=False, parse_special=True)
-    digest = tagged_hash("native", [template.sha256, text_sha256(source)])
+    own = text_sha256(source) if isinstance(source, str) else source.digest
+    digest = tagged_hash("native", [template.sha256, own])
     prompts = []
     for sample, text, tokens, part in zip(samples, texts, ids, parts, strict=True):
         notes: tuple[str, ...] = (FOLDED,) if chat.folds(part) else ()
         if tokenizer.add_bos and tokens[:1] != (tokenizer.bos_id,):
             assert tokenizer.bos_id is not None
             tokens, text = (tokenizer.bos_id, *tokens), chat.bos_token + text
-            notes += (BOS_ADDED,)
+            # A server takes the BOS off what its template wrote, and puts it on again itself.
+            notes += (BOS_ADDED,) if isinstance(source, str) else ()
         prompt = _checked(sample, text, tokens, part, template, tokenizer, digest)
         prompts.append(replace(prompt, stops=prompt.stops + chat.stops, notes=notes))
+    return prompts
+
+
+def _conversations(
+    samples: Sequence[Sample],
+    parts: Sequence[Parts],
+    arm: Arm,
+    template: Template,
+    served: ServedTemplate,
+) -> list[RenderedPrompt]:
+    """Conversations as they are sent: the server writes the prompt and shows it to nobody."""
+    digest = tagged_hash("native", [template.sha256, served.digest])
+    prompts = []
+    for sample, part in zip(samples, parts, strict=True):
+        if part.prefill:
+            raise TemplateError(f"item {sample.id}: strategy {arm.label}: {NO_PREFILL}")
+        turns = turns_of(part, takes_system=served.takes_system)
+        folded = bool(part.system) and not served.takes_system
+        prompts.append(
+            RenderedPrompt(
+                text=served.render([as_sent(turns)], add_generation_prompt=True)[0],
+                token_ids=(),
+                stops=template.stops,
+                bos_count=0,
+                special_tokens=(),
+                template_sha256=digest,
+                notes=(UNSHOWN, *((FOLDED,) if folded else ())),
+                messages=turns,
+            )
+        )
     return prompts
 
 

@@ -31,10 +31,10 @@ def refuse_markers(
     recognised, so ``<|im_end|>`` inside a question would end the user's turn. Some vocabularies
     (Gemma's) have tokens for plain HTML tags: those act only where the template uses them.
     """
-    known = markers(tokenizer)
     ends = {tokenizer.bos_id, *tokenizer.eog_ids}
     flat = [(item, text) for item, texts in items for text in texts if text]
     ids = tokenizer.tokenize([text for _, text in flat], add_special=False, parse_special=True)
+    known = markers(tokenizer)  # some tokenizers know a control token once a text held it
     for (item, text), tokens in zip(flat, ids, strict=True):
         for token in tokens:
             marker = known.get(token)

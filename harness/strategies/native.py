@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import TemplateError
-from harness.jinja import (
-    ChatMessages,
-    RenderFailed,
-    RenderStopped,
-    render_chat_template,
-    render_conversations,
-)
-from harness.protocols import Tokenizer
+from harness.jinja import ChatMessages, RenderFailed, RenderStopped, render_conversations
+from harness.protocols import ServedTemplate, Tokenizer
+from harness.records import Message
 from harness.strategies.compose import Parts
 
 FOLDED = "system folded into the user turn: the chat template refuses or drops a system role"
@@ -34,7 +29,7 @@ class ChatFormat:
     last, or what was said before: a prompt without it would look like an answerable one.
     """
 
-    source: str
+    source: str | ServedTemplate
     bos_token: str
     eos_token: str
     takes_system: bool
@@ -43,15 +38,13 @@ class ChatFormat:
     drops_turns: bool
 
     @classmethod
-    def probe(cls, source: str, tokenizer: Tokenizer) -> ChatFormat:
+    def probe(cls, source: str | ServedTemplate, tokenizer: Tokenizer) -> ChatFormat:
         """Render small conversations to learn how the template treats system and end of turn."""
         bos, eos = special_pair(tokenizer)
 
         def attempt(messages: ChatMessages, prompt: bool = False) -> str | None:
             try:
-                return render_chat_template(
-                    source, messages, bos_token=bos, eos_token=eos, add_generation_prompt=prompt
-                )
+                return _rendered(source, [messages], bos, eos, prompt=prompt)[0]
             except RenderStopped as error:
                 raise TemplateError(f"the chat template failed: {error}; {_OTHERWISE}") from error
             except RenderFailed:
@@ -64,6 +57,8 @@ class ChatFormat:
             [user, {"role": "assistant", "content": _SAID}, {"role": "user", "content": _NEXT}]
         )
         dialogue = said or ""
+        # A server's control tokens are known once a text that holds them was tokenized.
+        tokenizer.tokenize([dialogue], add_special=False, parse_special=True)
         return cls(
             source=source,
             bos_token=bos,
@@ -77,14 +72,7 @@ class ChatFormat:
 
     def conversation(self, parts: Parts) -> list[dict[str, str]]:
         """The messages to render; a system text the template refuses opens the first user turn."""
-        turns = [{"role": turn.role, "content": turn.content} for turn in parts.turns]
-        if not parts.system:
-            return turns
-        if self.takes_system:
-            return [{"role": "system", "content": parts.system}, *turns]
-        first = next(turn for turn in turns if turn["role"] == "user")
-        first["content"] = f"{parts.system}\n\n{first['content']}"
-        return turns
+        return as_sent(turns_of(parts, takes_system=self.takes_system))
 
     def folds(self, parts: Parts) -> bool:
         """Whether the conversation had to be changed for its system text."""
@@ -99,12 +87,8 @@ class ChatFormat:
                     f"see it; {_OTHERWISE}"
                 )
         try:
-            return render_conversations(
-                self.source,
-                [self.conversation(parts) for _, parts in items],
-                bos_token=self.bos_token,
-                eos_token=self.eos_token,
-            )
+            conversations = [self.conversation(parts) for _, parts in items]
+            return _rendered(self.source, conversations, self.bos_token, self.eos_token)
         except RenderFailed as error:
             raise TemplateError(
                 f"item {items[error.index][0]}: the chat template failed: {error}; {_OTHERWISE}"
@@ -116,12 +100,50 @@ class ChatFormat:
         return "earlier turns" if self.drops_turns and len(parts.turns) > 1 else None
 
 
-def require_chat_template(chat_template: str | None) -> str:
-    """The template's source; TemplateError names the choices when the model has none.
+def turns_of(parts: Parts, *, takes_system: bool) -> tuple[Message, ...]:
+    """The conversation; a system text that the template does not take opens the first user turn."""
+    turns = parts.turns
+    if not parts.system:
+        return turns
+    if takes_system:
+        return (Message("system", parts.system), *turns)
+    first = next(place for place, turn in enumerate(turns) if turn.role == "user")
+    folded = replace(turns[first], content=f"{parts.system}\n\n{turns[first].content}")
+    return (*turns[:first], folded, *turns[first + 1 :])
+
+
+def as_sent(turns: Sequence[Message]) -> list[dict[str, str]]:
+    """A conversation as a chat template, or a server, takes it."""
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def _rendered(
+    source: str | ServedTemplate,
+    conversations: Sequence[ChatMessages],
+    bos: str,
+    eos: str,
+    *,
+    prompt: bool = True,
+) -> list[str]:
+    """Prompt texts, by the sandbox or by the server whose template it is."""
+    if isinstance(source, str):
+        return render_conversations(
+            source, conversations, bos_token=bos, eos_token=eos, add_generation_prompt=prompt
+        )
+    return source.render(conversations, add_generation_prompt=prompt)
+
+
+def template_text(source: str | ServedTemplate) -> str:
+    """What is known of a template's source."""
+    return source if isinstance(source, str) else source.text
+
+
+def require_chat_template(chat_template: str | ServedTemplate | None) -> str | ServedTemplate:
+    """The template; TemplateError names the choices when the model has none.
 
     There is no default format: a prompt in another model's markers would look like a result.
     """
-    if chat_template and chat_template.strip():
+    if chat_template and (not isinstance(chat_template, str) or chat_template.strip()):
         return chat_template
     raise TemplateError(
         "strategy native: the model's file has no chat template; give the stage one with "

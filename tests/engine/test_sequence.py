@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.sequence import Job, Sequence, is_loop
+from harness.endings import is_loop
+from harness.engine.sequence import Job, Sequence
 from harness.records import Sampling
 
 
