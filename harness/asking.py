@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness import strategies
 from harness.config import Experiment, Recovery, load_experiment
+from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings
 from harness.experiment.override import at_level
