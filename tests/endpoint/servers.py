@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from tests.command import ROOT
@@ -36,6 +36,8 @@ def running(command: Sequence[object], port: int, log: Path) -> Iterator[str]:
             try:
                 with urlopen(f"{url}/v1/models", timeout=5):
                     break
+            except HTTPError:  # it is there, and wants a key
+                break
             except (URLError, OSError):
                 told = log.read_text(encoding="utf-8", errors="replace")[-2000:]
                 assert process.poll() is None, told
