@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.asking import ask as ask
+    from harness.checks.registry import Context as Context
+    from harness.checks.registry import Example as Example
+    from harness.checks.registry import Outcome as Outcome
     from harness.checks.registry import check as check
     from harness.config import Experiment as Experiment
     from harness.config import load_experiment as load_experiment
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Context": "harness.checks.registry",
+    "Example": "harness.checks.registry",
     "Experiment": "harness.config",
+    "Outcome": "harness.checks.registry",
     "Run": "harness.reporting.folder",
     "ask": "harness.asking",
     "check": "harness.checks.registry",
@@ -39,7 +45,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "Context",
+    "Example",
     "Experiment",
+    "Outcome",
     "Run",
     "ask",
     "check",

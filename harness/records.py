@@ -386,7 +386,8 @@ class CheckResult:
     """One instruction's verdict on one generation; ``None`` means the check is unsupported.
 
     ``spans`` are the places in the judged text (the opening that was given, then the answer) that
-    decided it, where the check can say them.
+    decided it, where the check can say them. ``source`` begins the sha256 of the file that a user's
+    own check is written in; empty for a check of the harness.
     """
 
     request_key: str
@@ -397,6 +398,7 @@ class CheckResult:
     loose: bool | None
     reason: str
     spans: tuple[Span, ...] = ()
+    source: str = ""
 
 
 def all_pass(results: Iterable[CheckResult]) -> bool | None:

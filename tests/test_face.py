@@ -21,7 +21,10 @@ DOCS = Path(harness.__file__).parent.parent / "docs"
 
 def test_the_public_names_are_these_and_each_loads() -> None:
     assert harness.__all__ == [
+        "Context",
+        "Example",
         "Experiment",
+        "Outcome",
         "Run",
         "ask",
         "check",

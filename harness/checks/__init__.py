@@ -12,7 +12,7 @@ from harness.checks.controls import (
 )
 from harness.checks.judging import in_parallel, judge, judge_many, metrics, validate
 from harness.checks.own import amounts, code, compose, content, everyday, json_values, structure
-from harness.checks.plugins import load_plugins, loaded_digests
+from harness.checks.plugins import load_plugins, own_digests
 from harness.checks.published import ifbench_format, ifbench_words, ifeval
 from harness.checks.registry import Check, CodeSettings, all_checks, find_check
 from harness.checks.settled import (
@@ -50,9 +50,9 @@ __all__ = [
     "judge_cut",
     "judge_many",
     "load_plugins",
-    "loaded_digests",
     "majority_answers",
     "metrics",
+    "own_digests",
     "respond",
     "settle",
     "structure",

@@ -1,11 +1,54 @@
-"""A check's argument types in the words of whoever writes a suite."""
+"""A check's arguments: read off its function, and in the words of whoever writes a suite."""
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import pydantic
+
+
+def build_arguments(id: str, run: Callable[..., Any]) -> type[pydantic.BaseModel]:
+    """A pydantic model of a function's keyword-only parameters: strict types, nothing unknown.
+
+    Raises ValueError for a function that is no check: it takes one context, and keyword-only
+    arguments whose types are annotated.
+    """
+    parameters = list(inspect.signature(run).parameters.values())
+    named = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    plain = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    if inspect.iscoroutinefunction(run) or inspect.isgeneratorfunction(run):
+        raise ValueError("a check is a plain function: no async, no yield")
+    if not plain:
+        raise ValueError("its function takes no context: def name(context: Context) -> Outcome")
+    if extra := [p.name for p in plain[1:] if p.default is p.empty]:
+        raise ValueError(
+            f"the argument {extra[0]!r} is not keyword-only: put a * behind the context"
+        )
+    try:
+        hints = typing.get_type_hints(run, include_extras=True)
+    except Exception as error:  # an annotation may be any expression
+        raise ValueError(f"an annotation cannot be read: {error}") from error
+    fields: dict[str, Any] = {}
+    for parameter in named:
+        if parameter.name not in hints:
+            raise ValueError(f"the argument {parameter.name!r} has no type: annotate it")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], default)
+    config = pydantic.ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+    with warnings.catch_warnings():
+        # An argument may be called ``schema`` or ``copy``; the model is only ever read.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return pydantic.create_model(id, __config__=config, **fields)
+        except (pydantic.errors.PydanticUserError, NameError, TypeError, ValueError) as error:
+            first = str(error).split("\n")[0]
+            raise ValueError(f"an argument's type cannot be checked: {first}") from error
+
 
 _WORDS: Mapping[Any, str] = {
     str: "text",

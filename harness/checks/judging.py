@@ -88,6 +88,7 @@ class _Views:
             loose,
             strict.reason,
             _inside(strict.spans, self._strict.text),
+            verifier.check.source[:16],
         )
 
     def _any_variant(self, verifier: Verifier) -> bool:
@@ -116,7 +117,11 @@ def _outcome(verifier: Verifier, context: Context) -> Outcome:
     if context.derived.blank:
         return Outcome(False, "the answer is blank")
     try:
-        return verifier(context)
+        outcome = verifier(context)
+        if isinstance(outcome, Outcome):
+            return outcome
+        said = f"the check returned {type(outcome).__name__}, wanted Outcome(True or False, reason)"
+        return Outcome(False, said)
     except Unsupported as error:
         return Outcome(None, f"unsupported: {error}")
     except TimeoutError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from harness.checks.registry import Outcome, all_checks
+from harness.checks.registry import all_checks, describe_arguments, written
 from harness.errors import CheckError, HarnessError
 from harness.hashing import file_sha256
 
@@ -35,13 +36,8 @@ def load_plugins(modules: Sequence[Path] = ()) -> None:
 
 def only_here() -> bool:
     """Whether a check was written in a script or a notebook's cell, which no process can import."""
-    modules = {getattr(_written(found.run), "__module__", None) for found in all_checks().values()}
+    modules = {getattr(written(found.run), "__module__", None) for found in all_checks().values()}
     return bool(modules & {"__main__", "builtins", None})
-
-
-def _written(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """The function that somebody wrote, where arguments were bound to it."""
-    return _written(run.func) if isinstance(run, partial) else run
 
 
 def loaded() -> tuple[Path, ...]:
@@ -49,9 +45,14 @@ def loaded() -> tuple[Path, ...]:
     return tuple(_LOADED)
 
 
-def loaded_digests() -> Mapping[Path, str]:
-    """The sha256 of each file loaded so far: whoever changes a check changes what it says."""
-    return dict(_LOADED)
+def own_digests() -> Mapping[str, str]:
+    """The sha256 by name of each file that checks of the user's own stand in.
+
+    Whoever changes a check changes what it says.
+    """
+    own = [found for found in all_checks().values() if found.source]
+    installed = {Path(written(found.run).__code__.co_filename).name: found.source for found in own}
+    return {**installed, **{path.name: digest for path, digest in _LOADED.items()}}
 
 
 def _load_file(path: Path) -> None:
@@ -66,15 +67,35 @@ def _load_file(path: Path) -> None:
     before = dict(all_checks())
     try:
         spec.loader.exec_module(module)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise CheckError(f"--checks {path}: {type(error).__name__}: {error}") from error
-    if all(before.get(id) is found for id, found in all_checks().items()):
-        raise CheckError(
-            f"--checks {path}: it registers no check; put @check(...) of harness.checks.registry "
-            "over a function"
-        )
+    except SyntaxError as error:
+        raise CheckError(f"--checks {path}:{error.lineno or 1}: {error.msg}") from error
+    except HarnessError as error:
+        raise CheckError(f"--checks {path}:{_line(error, path)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise CheckError(f"--checks {path}:{_line(error, path)}: {said}") from error
+    new = [found for id, found in all_checks().items() if before.get(id) is not found]
+    if not new:
+        raise CheckError(f"--checks {path}:1: it registers no check; {HOW}")
+    for found in new:
+        try:
+            describe_arguments(found)
+        except CheckError as error:
+            line = written(found.run).__code__.co_firstlineno
+            raise CheckError(f"--checks {path}:{line}: {error}") from error
+
+
+HOW = (
+    'write `from harness import check, Context, Outcome` and put @check("an id") over a function '
+    "(docs/checks.md)"
+)
+
+
+def _line(error: BaseException, path: Path) -> int:
+    """The last line of the file that was running when the error came; 1 where none was."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path) and frame.lineno]
+    return lines[-1] if lines else 1
 
 
 @lru_cache(maxsize=1)

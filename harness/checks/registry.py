@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import inspect
 import typing
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pydantic
 
-from harness.checks.annotations import type_words
+from harness.checks.annotations import build_arguments, type_words
 from harness.checks.text.plain import Text
 from harness.errors import CheckError
-from harness.hashing import canonical_json
+from harness.hashing import canonical_json, file_sha256
 from harness.intake import near, plainly, shown
 from harness.records import CheckSpec, Sample, Span
 
@@ -127,18 +127,23 @@ class Check:
 
     @cached_property
     def arguments(self) -> type[pydantic.BaseModel]:
-        """A pydantic model of the keyword arguments: strict types, nothing unknown."""
-        hints = typing.get_type_hints(self.run, include_extras=True)
-        fields: dict[str, Any] = {}
-        for name, parameter in inspect.signature(self.run).parameters.items():
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                default = ... if parameter.default is parameter.empty else parameter.default
-                fields[name] = (hints[name], default)
-        config = pydantic.ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-        with warnings.catch_warnings():
-            # An argument may be called ``schema`` or ``copy``; the model is only ever read.
-            warnings.simplefilter("ignore", UserWarning)
-            return pydantic.create_model(self.id, __config__=config, **fields)
+        """A pydantic model of the keyword arguments: strict types, nothing unknown.
+
+        Raises CheckError for a function that is no check.
+        """
+        try:
+            return build_arguments(self.id, self.run)
+        except ValueError as error:
+            raise CheckError(f"check {self.id!r}: {error}") from error
+
+    @cached_property
+    def source(self) -> str:
+        """sha256 of the file that somebody's own check is written in; empty for one of ours."""
+        run = written(self.run)
+        if (getattr(run, "__module__", None) or "").startswith("harness.checks."):
+            return ""
+        place = Path(run.__code__.co_filename)
+        return file_sha256(place) if place.is_file() else ""
 
     def missing(self) -> str | None:
         """What must be installed before this check can run, with the command; None if nothing."""
@@ -285,7 +290,10 @@ def _bind(id: str, kwargs_json: str) -> Verifier:
         model = found.arguments.model_validate(json.loads(kwargs_json))
     except pydantic.ValidationError as error:
         # A union reports every branch: the one that got deepest is the one meant.
-        first = max(error.errors(), key=lambda item: len(item["loc"]))
+        # A misspelt name comes before the required one that it leaves missing.
+        first = max(
+            error.errors(), key=lambda item: (len(item["loc"]), item["type"] == "extra_forbidden")
+        )
         where = ".".join(str(part) for part in first["loc"] if not _is_branch(part)) or "arguments"
         raise CheckError(
             f"{id}: {where}: {_complaint(first, found)}; it takes {describe_arguments(found)}"
@@ -375,6 +383,11 @@ def describe_arguments(found: Check) -> str:
             words += ", optional" if info.default is None else f", default {shown(info.default)}"
         parts.append(f"{name}: {words}")
     return "; ".join(parts) or "no arguments"
+
+
+def written(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """The function that somebody wrote, where arguments were bound to it."""
+    return written(run.func) if isinstance(run, partial) else run
 
 
 def _same_source(one: Callable[..., Outcome], other: Callable[..., Outcome]) -> bool:

@@ -26,6 +26,7 @@ COMMANDS = (
     "choose",
     "models",
     "checks",
+    "suite",
     "templates",
     "ask",
     "bench",

@@ -61,7 +61,11 @@ def filled(row: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[dict[str, A
             if isinstance(target, str)
             else [fill(text, "target") for text in target]
         )
-    problems += [_unused(name, fields) for name in given if name not in used]
+    # A misspelt name has left its value unused: that is not said a second time.
+    absent = used - {*given}
+    problems += [
+        _unused(name, fields) for name in given if name not in used and not near(name, absent)
+    ]
     return row, problems
 
 

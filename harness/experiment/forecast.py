@@ -74,7 +74,7 @@ class Cost:
 
 def power(prepared: Prepared) -> Power:
     """What the suites at hand can tell, by exact power of the test that reports use (McNemar)."""
-    items = _independent(prepared.plan.samples)
+    items = independent(prepared.plan.samples)
     experiment = prepared.experiment
     pair = experiment.recovery_pair()
     wrappers = len(experiment.arms(pair[0])) if pair else 0
@@ -98,7 +98,8 @@ def power(prepared: Prepared) -> Power:
     )
 
 
-def _independent(samples: Sequence[Sample]) -> int:
+def independent(samples: Sequence[Sample]) -> int:
+    """How many judged instructions there are, paraphrases of one item counted once."""
     asked = [sample for sample in samples if sample.kind == "instruction" and sample.checks]
     return len({unit_of(sample) for sample in asked})
 

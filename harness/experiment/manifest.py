@@ -56,7 +56,7 @@ def build_manifest(
         sources=dict(plan.sources),
         suites=dict(suites),
         checks=_checks(plan),
-        plugins={path.name: digest for path, digest in checks.loaded_digests().items()},
+        plugins=dict(checks.own_digests()),
         versions=_versions(),
         engine={
             **_builds(plan, builds),

@@ -180,6 +180,7 @@ def _templates_now(run: Run) -> tuple[str, ...]:
 def _checks_now(run: Run) -> tuple[str, ...]:
     """Which verdicts were made by other versions of their checks, or by other modules of checks."""
     moved: dict[str, tuple[int, int]] = {}
+    rewritten: dict[str, None] = {}
     seen: set[tuple[str, str, int]] = set()
     for row in run.scored:
         for result in row.results:
@@ -188,20 +189,26 @@ def _checks_now(run: Run) -> tuple[str, ...]:
                 continue
             seen.add(place)
             try:
-                now = bind(row.sample.checks[result.index]).version
+                verifier = bind(row.sample.checks[result.index])
             except CheckError:
                 continue
-            if now != result.version:
-                moved[result.check_id] = (result.version, now)
+            if verifier.version != result.version:
+                moved[result.check_id] = (result.version, verifier.version)
+            elif result.source and result.source != verifier.check.source[:16]:
+                rewritten[result.check_id] = None
     notes = [
         f"the check {name} judged in version {before}, here it is version {now}: harness score "
         "judges again"
         for name, (before, now) in sorted(moved.items())
     ]
-    for path, digest in checks.loaded_digests().items():
-        before = run.manifest.plugins.get(path.name)
+    notes += [
+        f"the source of the check {name} has changed since it judged: harness score judges again"
+        for name in sorted(rewritten)
+    ]
+    for name, digest in checks.own_digests().items():
+        before = run.manifest.plugins.get(name)
         if before is not None and before != digest:
-            notes.append(f"the module of checks {path.name} has changed since this run")
+            notes.append(f"the module of checks {name} has changed since this run")
     return tuple(notes)
 
 

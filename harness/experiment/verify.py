@@ -180,6 +180,9 @@ def _verdicts(
                     f"{result.version}; harness score judges again"
                 )
                 skipped[why] = skipped.get(why, 0) + 1
+            elif said is not None and said.source != result.source:
+                why = f"{result.check_id} was judged by another source; harness score judges again"
+                skipped[why] = skipped.get(why, 0) + 1
             else:
                 count += 1
                 known = (said.check_id, said.strict, said.loose) if said else ("nothing",)

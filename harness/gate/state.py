@@ -83,9 +83,7 @@ class State:
                     [asdict(experiment.sampling.record()), experiment.seed, experiment.epochs]
                 ),
                 "suites": _digest(sorted(self.prepared.suites.items())),
-                "checks": _digest(
-                    sorted((name, checks.find_check(name).version) for name in specs)
-                ),
+                "checks": _digest(sorted(_version(name) for name in specs)),
                 "cpu": _digest(engine.pop("cpu_features")),
                 "engine": _digest(engine),
             }
@@ -254,6 +252,12 @@ def _faults(rows: Sequence[Scored]) -> list[str]:
 
 def _condition(name: str) -> Condition:
     return Condition(*name.split("/", 2))
+
+
+def _version(name: str) -> list[object]:
+    """A check's version, and the file of a user's own."""
+    found = checks.find_check(name)
+    return [name, found.version, *([found.source[:16]] if found.source else [])]
 
 
 def _digest(value: object) -> str:

@@ -98,6 +98,7 @@ def _verdict(result: CheckResult) -> dict[str, Any]:
         "loose": result.loose,
         "reason": result.reason,
         "spans": [list(place) for place in result.spans],
+        **({"source": result.source} if result.source else {}),
     }
 
 
@@ -191,12 +192,21 @@ class _Verdict(_Strict):
     loose: bool | None
     reason: str = ""
     spans: list[Annotated[list[int], Field(min_length=2, max_length=2)]] = []
+    source: str = ""
 
     def result(self, place: int, key: str) -> CheckResult:
         index = place if self.index is None else self.index
         spans = tuple((start, end) for start, end in self.spans)
         return CheckResult(
-            key, index, self.id, self.version, self.strict, self.loose, self.reason, spans
+            request_key=key,
+            index=index,
+            check_id=self.id,
+            version=self.version,
+            strict=self.strict,
+            loose=self.loose,
+            reason=self.reason,
+            spans=spans,
+            source=self.source,
         )
 
 

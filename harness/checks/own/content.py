@@ -283,7 +283,9 @@ def _no_option(given: Mapping[str, Any]) -> str:
     if given["answer"] is None or fold(given["answer"]) in options:
         return ""
     hint = near(given["answer"], given["options"])
-    return f"answer: {given['answer']!r} is none of the options, so nothing passes; {hint}"
+    return f"answer: {given['answer']!r} is none of the options, so nothing passes; {hint}".rstrip(
+        "; "
+    )
 
 
 @check(

@@ -29,7 +29,9 @@ def _no_label(given: Mapping[str, Any]) -> str:
     if given["answer"] is None or given["answer"] in given["labels"]:
         return ""
     hint = near(given["answer"], given["labels"])
-    return f"answer: {given['answer']!r} is none of the labels, so nothing passes; {hint}"
+    return f"answer: {given['answer']!r} is none of the labels, so nothing passes; {hint}".rstrip(
+        "; "
+    )
 
 
 _TICKET = {"high": ["urgent", "critical"], "low": ["minor"]}

@@ -8,7 +8,7 @@ continuation at once.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.checks.judging import judge
 from harness.checks.registry import CodeSettings, Context, Verifier, bind, decider
@@ -93,8 +93,14 @@ def early_digest(sample: Sample, form: str) -> str:
     able = [_able(spec) for spec in sample.checks]
     if not (any(able) if form == "prompt" else able and all(able)):
         return ""
-    specs = [[spec.id, dict(spec.kwargs), bind(spec).version] for spec in sample.checks]
+    specs = [[spec.id, dict(spec.kwargs), *_written(bind(spec))] for spec in sample.checks]
     return tagged_hash("early", [VERSION, form, specs, list(sample.target), sample.query])[:16]
+
+
+def _written(verifier: Verifier) -> list[Any]:
+    """What tells a check from what it was before: its version, and the file of a user's own."""
+    source = verifier.check.source
+    return [verifier.version, source] if source else [verifier.version]
 
 
 def _able(spec: CheckSpec) -> bool:
