@@ -30,7 +30,7 @@ def cell_text(row: Row, cell: Cell) -> str:
     if row.pick == "not run":
         return NOT_RUN
     if cell.score is None:
-        return f"cannot express: {cell.absent}"
+        return cell.absent
     cost = f" ({numbers.whole(cell.tokens)} tokens)" if cell.tokens is not None else ""
     return score(row.unit, cell.score) + cost
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import strategies
 from harness.config import Experiment, Recovery
@@ -97,10 +97,26 @@ class Seat:
         )
 
     def answers(
-        self, way: str, prompts: Sequence[RenderedPrompt], sampling: Sampling, *, epoch: int = 0
+        self,
+        way: str,
+        prompts: Sequence[RenderedPrompt],
+        sampling: Sampling,
+        *,
+        epoch: int = 0,
+        budgets: Sequence[int | None] = (),
     ) -> list[Generation]:
-        """An answer per prompt, in order; what is stored already is not generated again."""
-        requests = [self._request(way, prompt, sampling, epoch) for prompt in prompts]
+        """An answer per prompt, in order; what is stored already is not generated again.
+
+        ``budgets`` are the prompts' own limits of tokens (None: the sampling's).
+        """
+        own = [
+            replace(sampling, max_tokens=budget) if budget else sampling
+            for budget in budgets or [None] * len(prompts)
+        ]
+        requests = [
+            self._request(way, prompt, decoding, epoch)
+            for prompt, decoding in zip(prompts, own, strict=True)
+        ]
         known = self.store.find(request.key for request in requests)
         pending = {r.key: r for r in requests if r.key not in known}
         for generation in self.backend.generate(list(pending.values())) if pending else ():

@@ -16,11 +16,36 @@ USES: Mapping[str, Use] = {
     use.name: use
     for use in (
         Use(
+            "chat-style instructions",
+            "share of a shipped suite's items whose every check passes",
+            "share",
+            "items",
+            margin=0.05,
+            not_run="give it a shipped suite with --suite, such as --suite starter",
+        ),
+        Use(
+            "own prompts",
+            "share of your own prompts whose every check passes",
+            "share",
+            "items",
+            margin=0.05,
+            not_run="give it your prompts, with checks or targets, with --suite FILE",
+        ),
+        Use(
+            "structured output",
+            "share of the suites' items that ask for JSON, CSV, XML, a table or code and get it",
+            "share",
+            "items",
+            margin=0.05,
+            not_run="give it a suite with such checks with --suite",
+        ),
+        Use(
             "continuation",
             "bits per byte of what follows in your text (less is better)",
             "bits per byte",
             "documents",
             margin=0.02,
+            taxed=True,
             not_run=TEXTS,
         ),
         Use(
@@ -29,6 +54,7 @@ USES: Mapping[str, Use] = {
             "share",
             "documents",
             margin=0.05,
+            taxed=True,
             not_run=TEXTS,
         ),
         Use(
@@ -37,6 +63,7 @@ USES: Mapping[str, Use] = {
             "share",
             "documents",
             margin=0.05,
+            taxed=True,
             not_run=TEXTS,
         ),
         Use(
@@ -46,6 +73,7 @@ USES: Mapping[str, Use] = {
             "distance",
             "documents",
             margin=0.05,
+            taxed=True,
             not_run=TEXTS,
         ),
         Use(
@@ -55,6 +83,7 @@ USES: Mapping[str, Use] = {
             "share",
             "items",
             margin=0.05,
+            taxed=True,
             not_run=GAPS,
         ),
         Use(
@@ -64,6 +93,7 @@ USES: Mapping[str, Use] = {
             "share",
             "items",
             margin=0.05,
+            taxed=True,
             not_run=GAPS,
         ),
         Use(
@@ -73,6 +103,23 @@ USES: Mapping[str, Use] = {
             "items",
             margin=0.05,
             not_run=f"{GAPS} whose rows have tests, and --code",
+        ),
+        Use(
+            "few-shot adaptation",
+            "accuracy on your task with your examples in the prompt, averaged over 1, 2, 4, "
+            "8, 16 of them (--shots)",
+            "share",
+            "items",
+            margin=0.05,
+            not_run="give it rows with a prompt and a target with --examples FILE",
+        ),
+        Use(
+            "predictability",
+            "share of the suites' items that pass greedily and in every draw at temperature 0.7",
+            "share",
+            "items",
+            margin=0.05,
+            not_run="give it a suite with --suite, and draws with --draws",
         ),
     )
 }
@@ -86,4 +133,5 @@ def measured(name: str, arms: Sequence[ArmScores], units: str, notes: Sequence[s
 
 def absent(name: str, stage: str, way: str, why: str) -> ArmScores:
     """An arm that could not be asked in a use, and why."""
+    why = why if why.startswith("not asked") else f"cannot express: {why}"
     return ArmScores(name, stage, way, np.empty(0), np.empty(0), absent=why)

@@ -13,9 +13,15 @@ Unit = Literal["bits per byte", "share", "distance"]
 """What a use's score is. Less is better for bits per byte and a distance, more for a share."""
 
 Pick = Literal[
-    "base", "base suffices", "wrapped base", "wrapped base suffices", "instruct", "cannot tell",
+    "base",
+    "base suffices",
+    "wrapped base",
+    "wrapped base suffices",
+    "instruct",
+    "neither",
+    "cannot tell",
     "not run",
-]  # fmt: skip
+]
 """A row's verdict in words."""
 
 
@@ -44,7 +50,8 @@ class Use:
     """One use that was measured, or why it was not.
 
     ``asks`` says in a sentence what the score is; ``units`` names what counts as independent
-    (``documents``); a difference under ``margin`` (in the score's own unit) counts as none.
+    (``documents``); a difference under ``margin`` (in the score's own unit) counts as none;
+    ``taxed``: tuning is known to cost something here, and the report says how much.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Use:
     unit: Unit
     units: str
     margin: float
+    taxed: bool = False
     arms: tuple[ArmScores, ...] = ()
     notes: tuple[str, ...] = ()
     not_run: str = ""

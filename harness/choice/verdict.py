@@ -91,7 +91,7 @@ def _taxes(use: Use, sides: Sides) -> tuple[Tax, ...]:
     """Every tuned stage asked raw, against the raw base."""
     raw = {arm.stage: arm for arm in use.arms if arm.way == RAW and not arm.absent}
     base = raw.get(sides.base)
-    if base is None:
+    if base is None or not use.taxed:
         return ()
     own = _estimate(use, base).value
     found = []
@@ -156,6 +156,9 @@ class _Duel:
 
     def verdict(self) -> tuple[Pick, Verdict, str]:
         """Ahead of every way to ask the other model, or behind one of its ways, or within."""
+        if self.useless():
+            told = f"no way to ask either model reaches {self.width()}"
+            return "neither", "shown not", f"neither model does this: {told}."
         for mine in self.base:
             if all(_above(lead, 0.0) for lead in self.leads(mine)):
                 pick: Pick = "base" if mine.way == RAW else "wrapped base"
@@ -177,6 +180,13 @@ class _Duel:
         mine, _ = self.closest()
         told = f"cannot tell: the base, {asked(mine)}, leads by {self.least(mine)}."
         return "cannot tell", "cannot tell", told
+
+    def useless(self) -> bool:
+        """Whether all of them score next to nothing, so that being level means nothing."""
+        if self.use.unit != "share":
+            return False
+        scores = [_estimate(self.use, arm) for arm in (*self.base, *self.tuned)]
+        return all((found.high or 0.0) < self.use.margin for found in scores)
 
     def least(self, mine: ArmScores) -> str:
         """The smallest lead of an arm of the base, as printed."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from harness import checks
 from harness.checks import CodeSettings
 from harness.choice.continuation import Continuation, perplexity
+from harness.choice.control import DRAWS, Predictability
 from harness.choice.infill import FillIn
+from harness.choice.instructions import Instructions, judgeable
 from harness.choice.seats import Seat, Sides, sides_of
+from harness.choice.shots import NEW_TOKENS, SHOTS, Adaptation, task_of
 from harness.choice.style import Style
 from harness.choice.uses import USES
 from harness.choice.values import ArmScores, Choice, Perplexity, Use
@@ -18,6 +22,7 @@ from harness.choice.verdict import row_of
 from harness.choice.windows import SHORTEST, strided
 from harness.choice.words import Cloze
 from harness.config import Experiment
+from harness.datasets import Source, load_suite
 from harness.datasets.infill import load_infill
 from harness.datasets.texts import Document, load_documents
 from harness.errors import ConfigError
@@ -26,6 +31,7 @@ from harness.experiment.backend import fitted_settings, opened
 from harness.experiment.override import at_level
 from harness.experiment.rescore import CodeMode
 from harness.experiment.resolve import pair_notes
+from harness.experiment.suites import limited
 from harness.store import Store, default_store
 from harness.strategies import load_templates
 
@@ -38,13 +44,19 @@ class ChoiceOptions:
 
     ``texts`` are files to be continued; ``window`` are its characters, ``windows`` the most that
     are taken of one document; ``perplexity`` is the chunk of llama-perplexity's own figure;
+    ``suites`` hold prompts with checks, ``examples`` rows of a task with targets, of which
+    ``shots`` are given, in so many seeded ``draws`` (also of answers at a temperature; 0: none);
     ``infill`` are files of gaps, ``fim`` the order of their prompts, ``code`` whether tests may run
     what was filled in; ``limit`` are items (documents, rows) of each use; ``wrappers`` are the
     base's.
     """
 
     texts: tuple[Path, ...] = ()
+    suites: tuple[str, ...] = ()
     infill: tuple[Path, ...] = ()
+    examples: Path | None = None
+    shots: tuple[int, ...] = SHOTS
+    draws: int = DRAWS
     fim: Literal["psm", "spm"] = "psm"
     code: CodeMode = "off"
     wrappers: tuple[str, ...] = WRAPPERS
@@ -83,12 +95,14 @@ def choose(
     """
     watcher, backends = watcher or Watcher(), backends or Backends()
     documents = load_documents(options.texts, limit=options.limit)
-    trials = [*_text_trials(options, documents, experiment.seed), *_other_trials(options)]
-    if not trials:
-        needs = sorted({use.not_run for use in USES.values()})
-        raise ConfigError(f"nothing to compare the models on: {'; '.join(needs)}")
     experiment = at_level(with_pair(experiment, None), options.level)
     sides = sides_of(experiment, options.wrappers)
+    trials = [
+        *_suite_trials(options, experiment),
+        *_text_trials(options, documents, experiment.seed),
+        *_gap_trials(options),
+        *_example_trials(options, experiment, sides),
+    ]
     finding = Finding(options.base_dir, options.progress, watcher.say)
     items = resolve_models(experiment, finding, backends)
     arms, chunks, told = _measured(
@@ -123,12 +137,46 @@ def _text_trials(options: ChoiceOptions, documents: Sequence[Document], seed: in
     return trials
 
 
-def _other_trials(options: ChoiceOptions) -> list[Trial]:
-    """What was given items of its own."""
-    trials: list[Trial] = []
-    if gaps := load_infill(options.infill, limit=options.limit):
-        trials.append(FillIn(gaps, CodeSettings(options.code), options.fim))
+def _suite_trials(options: ChoiceOptions, experiment: Experiment) -> list[Trial]:
+    """Prompts with checks; the experiment's own suites where nothing at all was given."""
+    given: Sequence[Source] = options.suites
+    if not (given or options.texts or options.infill or options.examples):
+        given = experiment.suites
+    loaded = [(s, judgeable(load_suite(s, validate=checks.validate))) for s in given]
+    shipped = [row for s, rows in loaded if not _own(s) for row in limited(rows, options.limit)]
+    own = [row for s, rows in loaded if _own(s) for row in limited(rows, options.limit)]
+    if given and not (shipped or own):
+        raise ConfigError("--suite: no item has a check or a target, so nothing can be judged")
+    if not given:
+        return []
+    sampling, code = experiment.sampling.record(), CodeSettings(options.code)
+    trials: list[Trial] = [Instructions(shipped, own, sampling, code)]
+    if options.draws:
+        trials.append(Predictability([*shipped, *own], sampling, code, options.draws))
     return trials
+
+
+def _own(suite: Source) -> bool:
+    """Whether a suite is a file of the user's, not one that is shipped or published."""
+    return isinstance(suite, str | Path) and Path(suite).is_file()
+
+
+def _gap_trials(options: ChoiceOptions) -> list[Trial]:
+    """Gaps to fill."""
+    gaps = load_infill(options.infill, limit=options.limit)
+    return [FillIn(gaps, CodeSettings(options.code), options.fim)] if gaps else []
+
+
+def _example_trials(options: ChoiceOptions, experiment: Experiment, sides: Sides) -> list[Trial]:
+    """Examples to learn from."""
+    if options.examples is None:
+        return []
+    rows = load_suite(options.examples, validate=checks.validate)
+    task = task_of(rows, shots=options.shots, draws=options.draws or 1, seed=experiment.seed)
+    kept = replace(task, asked=task.asked[: options.limit])
+    budget = min(experiment.sampling.max_tokens, NEW_TOKENS)
+    sampling = replace(experiment.sampling.record(), max_tokens=budget)
+    return [Adaptation(kept, sides, sampling, experiment.seed)]
 
 
 def _measured(

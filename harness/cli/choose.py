@@ -31,6 +31,23 @@ def choose(
         help="A text of yours to go on with: a file (--- lines part documents), a .jsonl file of "
         '{"text": ...} rows, or a folder. May be given again.',
     ),
+    suite: list[str] = typer.Option(
+        [],
+        "--suite",
+        help="Prompts with checks: a shipped suite (chat-style instructions) or a file of yours "
+        "(own prompts). With nothing else given: the experiment's own suites.",
+    ),
+    examples: Path = typer.Option(
+        None,
+        "--examples",
+        exists=True,
+        dir_okay=False,
+        help="Your task: rows with a prompt and a target; half are learned from in the prompt.",
+    ),
+    shots: str = typer.Option("0,1,2,4,8,16", "--shots", help="How many examples are given."),
+    draws: int = typer.Option(
+        3, "--draws", min=0, help="Seeded draws of examples, and of answers at temperature 0.7."
+    ),
     infill: list[Path] = typer.Option(
         [],
         "--infill",
@@ -85,6 +102,10 @@ def choose(
     writable(folder)
     options = choice.ChoiceOptions(
         texts=tuple(text),
+        suites=tuple(suite),
+        examples=examples,
+        shots=choice.parse_shots(shots),
+        draws=draws,
         infill=tuple(infill),
         fim="spm" if spm else "psm",
         code="unsafe" if unsafe_code else "sandboxed" if code else "off",

@@ -93,10 +93,15 @@ def test_the_same_words_stand_everywhere(chosen: tuple[Path, str, Any]) -> None:
         assert sentence in report.replace("\\", "")
 
 
-def test_nothing_to_measure_is_said_with_what_to_give(tmp_path: Path) -> None:
-    done = harness("choose", *PAIR, cache=tmp_path)
-    assert done.returncode == 2
-    assert "--text FILE" in done.stderr
+def test_with_nothing_given_the_experiments_own_suites_are_asked(tmp_path: Path) -> None:
+    done = harness(
+        "choose", *PAIR, "--limit", 2, "--draws", 0, "--wrappers", "qa", "--json",
+        "-o", tmp_path / "out", cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert row(found, "chat-style instructions")["cells"][0]["score"]["n"] == 2
+    assert row(found, "predictability")["pick"] == "not run"
 
 
 def test_a_text_that_cannot_be_continued_is_refused(tmp_path: Path) -> None:
@@ -187,3 +192,47 @@ def test_a_model_without_the_tokens_says_that_it_cannot_express_it(
     assert done.returncode == 0, done.stderr
     assert "base raw: cannot express: its vocabulary has no fill-in-the-middle" in done.stdout
     assert "base qa: 0.0 %" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The experiment's own suites, the user's own prompts and a task, on a few items."""
+    folder = tmp_path_factory.mktemp("asked")
+    lines = (ROOT / "datasets" / "tiny.jsonl").read_text(encoding="utf-8").splitlines()
+    own = folder / "own.jsonl"
+    own.write_text("\n".join(lines[:24]) + "\n", encoding="utf-8")
+    done = harness(
+        "choose", *PAIR, "--suite", "tiny", "--suite", own, "--examples", own, "--shots", "0,1,2",
+        "--draws", 2, "--limit", 8, "--wrappers", "qa", "--json", "-o", folder / "out",
+        cache=folder / "cache",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_suites_fill_the_rows_of_instructions_and_own_prompts(asked: Any) -> None:
+    for use in ("chat-style instructions", "own prompts"):
+        found = row(asked, use)
+        assert [cell["score"]["n"] for cell in found["cells"]] == [8, 8, 8, 8]
+        assert found["units"] == "items"
+        assert found["taxes"] == []
+    assert row(asked, "structured output")["cells"][0]["score"]["n"] > 0
+
+
+def test_examples_make_a_curve_for_base_and_instruct_and_their_crossing(asked: Any) -> None:
+    found = row(asked, "few-shot adaptation")
+    by_way = {(cell["stage"], cell["way"]): cell for cell in found["cells"]}
+    assert by_way["base", "qa"]["absent"].startswith("not asked")
+    for arm in (("base", "raw"), ("instruct", "native"), ("instruct", "raw")):
+        assert by_way[arm]["score"]["n"] == 8
+        assert any(f"{' '.join(arm)}, accuracy by number" in note for note in found["notes"])
+    assert sum("the base is level with" in note for note in found["notes"]) == 2
+
+
+def test_predictability_is_what_passes_every_time(asked: Any) -> None:
+    always = {(c["stage"], c["way"]): c["score"] for c in row(asked, "predictability")["cells"]}
+    assert all(score["n"] == 16 for score in always.values())
+    once = [row(asked, use)["cells"] for use in ("chat-style instructions", "own prompts")]
+    for one, other in zip(*once, strict=True):
+        greedy = (one["score"]["value"] + other["score"]["value"]) / 2
+        assert always[one["stage"], one["way"]]["value"] <= greedy + 1e-9
