@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from harness.choice.teacher import Forced, after_text, bits, likelihoods, perplexity_chunks
 from harness.engine import Engine
-from harness.engine.logprobs import log_softmax
 from harness.records import EngineSettings, Passage
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -37,7 +37,7 @@ def test_the_bits_are_those_of_the_full_distribution(engine: Engine) -> None:
     ids, start = item.passage.tokens, item.passage.start
     nats = 0.0
     for block in engine.logit_rows([Passage(ids, 1)]):
-        for place, row in enumerate(log_softmax(block.rows), block.start):
+        for place, row in enumerate(log_softmax(block.rows.astype(float), axis=1), block.start):
             if place >= start:
                 nats -= row[ids[place]]
     (_, scores), *_ = likelihoods(engine, [item], "base")
