@@ -60,6 +60,13 @@ def decimal(value: float | None, digits: int = 1) -> str:
     return NOTHING if _absent(value) else f"{_zero(value or 0.0, digits):,.{digits}f}"
 
 
+def nats(value: float | None) -> str:
+    """A divergence in nats: ``0.000715``, and what is nothing as ``0``."""
+    if _absent(value) or value is None:
+        return NOTHING
+    return "0" if value == 0 else f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
 def megabytes(value: float | None) -> str:
     """Bytes as millions of them: ``5,839,040`` -> ``5.8``."""
     return NOTHING if value is None else decimal(value / 1e6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import numbers
+from harness.analysis.levels import divergences_of, rows_of, what_decided
 from harness.analysis.sensitivity import survival
 from harness.analysis.values import (
     Ablation,
@@ -245,7 +246,8 @@ def level_decisions(analysis: Analysis) -> tuple[Decision, ...]:
 def _level_decision(analysis: Analysis, arm: Condition, found: Sequence[LevelVerdict]) -> Decision:
     name, margin = f"{arm.stage} {arm.strategy}", numbers.plain_points(analysis.margin)
     smaller = _smaller(analysis, arm, found)
-    evidence = tuple(_level_evidence(analysis, item) for item in smaller)
+    rows = rows_of(analysis, arm, found)
+    evidence = (*(_level_evidence(analysis, item) for item in smaller), what_decided(rows))
     kept: LevelVerdict | None = None
     stopped: LevelVerdict | None = None
     for item in smaller:
@@ -328,9 +330,16 @@ def _level_evidence(analysis: Analysis, item: LevelVerdict) -> str:
     summary = analysis.summary(item.condition)
     bits = summary.bits_per_weight if summary else None
     size = f" ({numbers.decimal(bits, 2)} bits per weight)" if bits is not None else ""
+    apart = divergences_of(analysis, item.condition)
+    told = (
+        f"; mean KLD {numbers.nats(apart[0].mean_kld)}, same top p "
+        f"{numbers.percent(apart[0].same_top_p)} over {apart[0].over}"
+        if apart
+        else ""
+    )
     return (
         f"{item.condition.level}{size} − {item.reference.level}: {numbers.points(item.delta)} "
-        f"(90 %), {numbers.percent(item.flips)} of items flip: {item.verdict}"
+        f"(90 %), {numbers.percent(item.flips)} of items flip: {item.verdict}{told}"
     )
 
 

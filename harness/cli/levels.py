@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import SUITE_HELP
+from harness.cli.options import JSON, SUITE_HELP, print_json
 from harness.config import NAME_LENGTH, Experiment, Measure, parse_experiment
 from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.reporting import Run
 
 _TUNED, _BASE = ("native",), ("raw", "qa")
 
@@ -50,6 +54,7 @@ def levels(
     speed: bool = typer.Option(True, help="Measure load time, prefill, decode and memory."),
     out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    as_json: bool = JSON,
 ) -> None:
     """Name the smallest quantization level whose loss is inside the margin, by the answers.
 
@@ -57,12 +62,10 @@ def levels(
     each against the file it was made from by two one-sided tests: equivalent, worse, or cannot tell
     and how many items would. Writes the reports of a run.
     """
-    from rich.console import Console
-
     from harness.analysis import decide
     from harness.experiment import RunOptions, run
     from harness.experiment.progress import watch
-    from harness.reporting import decision_lines, summary_table
+    from harness.reporting import decision_lines, print_levels
 
     experiment = _experiment(
         model, instruct, _names(names), suite, margin, imatrix, ngl=ngl, max_tokens=max_tokens
@@ -80,13 +83,28 @@ def levels(
     )
     with watch(interactive, quiet) as watcher:
         result = run(experiment, options, watcher=watcher)
+    if as_json:
+        print_json(_values(result.run))
+        return
     found = decide(result.run.analysis)
     first = [item for item in found if item.topic == "level"]
     for line in decision_lines((*first, *(item for item in found if item.topic != "level"))):
         typer.echo(line)
-    Console().print(summary_table(result.run.analysis))
+    print_levels(result.run.analysis)
     typer.echo(f"report: {result.run.folder / 'report.md'}")
     typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
+
+
+def _values(run: Run) -> dict[str, Any]:
+    """What ``--json`` prints; docs/looking.md says what the keys hold."""
+    from harness.reporting.levels import level_values
+
+    return {
+        "folder": str(run.folder),
+        "decisions": [asdict(item) for item in run.decisions],
+        "levels": level_values(run.analysis),
+        "notes": list(run.measured.notes),
+    }
 
 
 def _experiment(

@@ -64,6 +64,10 @@ def read_asked(asked: Measure | None, base_dir: Path) -> str | None:
     return read_text(base_dir / asked.text, limit=_TEXT_BYTES)
 
 
+OWN = "own answers"
+"""What a divergence over the reference's own answers is named after."""
+
+
 class _Session:
     """The files of one run being measured; ``notes`` grows by what could not be."""
 
@@ -104,7 +108,7 @@ class _Session:
         requests = [r for r in self._planned.requests[reference.cell] if r.condition == arm]
         own = answers(requests, generations, asked.tokens) if asked.tokens else []
         with self._noting(f"{arm.stage}/{arm.level}"), self._walked(reference) as left:
-            texts = {own_answers(arm): own} if own else {}
+            texts = {OWN: own} if own else {}
             if text is not None and asked.text is not None:
                 tokenizer = cast(Backend, left).tokenizer
                 if tokenizer is None:
@@ -148,11 +152,6 @@ class _Session:
             yield
         except (EngineError, ConfigError) as error:
             self._notes.append(f"{cell}: not compared: {error}")
-
-
-def own_answers(arm: Condition) -> str:
-    """What a divergence over a model's own answers is named after."""
-    return f"own answers ({arm.strategy})"
 
 
 def text_name(name: str) -> str:

@@ -8,7 +8,9 @@ from harness import numbers
 from harness.analysis import Analysis, BestWrapper, ConditionSummary, decide
 from harness.analysis.decisions import ALPHA
 from harness.records import Comparison, Condition, Decision
+from harness.reporting.levels import LevelTable, level_tables
 from harness.reporting.markdown import arm_name, bullets, code, paragraphs, table
+from harness.reporting.scrub import scrub_text
 from harness.reporting.scrutiny import category_shares_section
 from harness.sanitize import for_markdown
 from harness.stats.power import items_to_detect
@@ -273,7 +275,24 @@ def level_section(analysis: Analysis) -> str:
     """Scores and shares per level, what a level costs, and whether it costs wrappers more."""
     if len(analysis.levels) < 2:
         return ""
-    return paragraphs(_level_table(analysis), _level_costs(analysis), _interactions(analysis))
+    return paragraphs(
+        _level_table(analysis),
+        *(_whole_table(item) for item in level_tables(analysis)),
+        bullets(for_markdown(scrub_text(note)) for note in analysis.measured.notes),
+        _level_costs(analysis),
+        _interactions(analysis),
+    )
+
+
+def _whole_table(item: LevelTable) -> str:
+    """One arm's levels, with everything that is known of each."""
+    heads = [for_markdown(head) for head in item.heads]
+    rows = [[code(row[0]), *row[1:]] for row in item.rows]
+    return paragraphs(
+        f"**{for_markdown(item.title)}**",
+        table(heads, rows),
+        bullets(for_markdown(note) for note in item.notes),
+    )
 
 
 def _level_table(analysis: Analysis) -> str:

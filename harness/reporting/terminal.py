@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness import numbers
 from harness.analysis import Analysis
 from harness.records import Decision
+from harness.reporting.levels import level_tables
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))
     return table
+
+
+def print_levels(analysis: Analysis) -> None:
+    """Every table of :func:`level_tables` part by part, its notes below."""
+    from rich.console import Console
+
+    console = Console()
+    for item in level_tables(analysis):
+        console.print(f"\n{for_terminal(item.title)}", markup=False, highlight=False)
+        for heads, rows in item.parts(console.width):
+            console.print(plain_table(heads, rows))
+        for note in item.notes:
+            console.print(for_terminal(note), markup=False, highlight=False)
 
 
 def decision_lines(decisions: Sequence[Decision]) -> list[str]:

@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.errors import ConfigError
 from harness.experiment.verify import verify
 from harness.reporting import read_run
+from harness.reporting.levels import level_tables
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 
@@ -106,12 +107,12 @@ def test_levels_are_compared_over_their_own_answers_and_over_a_text(
     assert measured["notes"] == []
     assert set(measured["texts"]) == {"own.txt"}
     found = {(item["cell"], item["over"]): item for item in measured["divergences"]}
-    for over in ("own answers (native)", "text own.txt"):
+    for over in ("own answers", "text own.txt"):
         near, far = found["model/Q8_0", over], found["model/Q2_K", over]
         assert near["reference"] == "model/F16"
         assert 0 < near["mean_kld"] < far["mean_kld"]
         assert near["tokens"] == far["tokens"] > 50
-    assert found["model/Q2_K", "own answers (native)"]["texts"] == 6
+    assert found["model/Q2_K", "own answers"]["texts"] == 6
     before = read_run(out)
     assert before.measured.speeds["model/F16"].decode > 0
     assert verify(before).mismatches == ()
@@ -120,3 +121,40 @@ def test_levels_are_compared_over_their_own_answers_and_over_a_text(
     (out / "measured.json").write_text(json.dumps(measured), "utf-8")
     with pytest.raises(ConfigError, match=r"measured\.json.*mean_kld"):
         read_run(out)
+
+
+def test_every_presentation_has_the_same_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    more = ["--suite", "tiny", "--limit", 12, "--max-tokens", 16, "--levels", "Q8_0,Q2_K", "-q"]
+    more += ["--margin", 40, "--no-speed", "-o", tmp_path / "out"]
+    model = MODELS / "tiny-dpo-F16.gguf"
+    code, lines, _ = told(capsys, model, *more)
+    assert code == 0
+    assert max(map(len, lines[1:-2])) <= 100  # sentences and paths are not cut
+    run = read_run(tmp_path / "out")
+    markdown, page = (
+        (tmp_path / "out" / f"report.{form}").read_text("utf-8") for form in ("md", "html")
+    )
+    costs, distances = level_tables(run.analysis)
+    assert costs.title == "model native by level"
+    for cell in (*costs.heads, *costs.rows[2], *distances.rows[1]):
+        assert any(cell in line for line in lines)
+        assert cell in markdown.replace("\\", "")
+        assert cell in page
+    for note in costs.notes:
+        assert note in page
+        assert note in " ".join(lines).replace("  ", " ")
+    code, lines, _ = told(capsys, model, *more, "--json")
+    values = json.loads("\n".join(lines))
+    assert [item["level"] for item in values["levels"]] == ["F16", "Q8_0", "Q2_K"]
+    last = values["levels"][2]
+    verdict = run.analysis.equivalences[1]
+    assert (last["verdict"], last["flips"]) == (verdict.verdict, verdict.flips)
+    assert last["lost"] == [list(item) for item in verdict.lost]
+    assert last["divergences"][0]["mean_kld"] == run.measured.divergences[1].mean_kld
+    assert last["bits_per_weight"] < 5
+    assert [item["sentence"] for item in values["decisions"]] == [
+        item.sentence for item in run.decisions
+    ]

@@ -18,6 +18,7 @@ from harness.analysis import Analysis, ConditionSummary, decide
 from harness.records import Condition, RunManifest, Scored
 from harness.reporting.html.explorer import packed_answers
 from harness.reporting.html.parts import part, policy, template
+from harness.reporting.levels import level_tables
 from harness.reporting.scrub import scrub, scrub_text
 from harness.sanitize import for_terminal
 
@@ -58,6 +59,7 @@ def pages(
         "level": analysis.level,
         "arms": [_arm(analysis, item) for item in (*analysis.conditions, *analysis.controls)],
         "shares": _shares(analysis),
+        "level_tables": level_tables(analysis),
         "categories": sorted(analysis.categories),
         "heat": _heat(analysis),
         "checks": _checks(scored, analysis),
