@@ -26,7 +26,7 @@ READY_DEV = .venv/.ready-dev
 NEEDS = pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels view example setup-weights family clean
+.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels choose view example setup-weights family clean
 
 help: ## list the targets and variables
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ eval: $(READY) ## run an experiment and write its reports (offline with the defa
 	    $(if $(LIMIT),--limit "$(LIMIT)") $(if $(SEED),--seed "$(SEED)") \
 	    $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(PARALLEL),--parallel "$(PARALLEL)") \
 	    $(if $(OUT),-o "$(OUT)")
+
+choose: $(READY) ## which of two models, for what: the bundled family on the bundled texts, offline
+	@$(BIN)/harness choose $(or $(EXPERIMENT),tiny) $(if $(PAIR),--pair "$(PAIR)") --suite tiny \
+	    --text tiny-texts --infill tiny-gaps --examples tiny --limit $(or $(LIMIT),60) \
+	    $(if $(NGL),--ngl "$(NGL)") $(if $(OUT),-o "$(OUT)")
 
 test: $(READY_DEV) ## run the fast tests
 	@$(BIN)/python -m pytest $(PYTEST)

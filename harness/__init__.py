@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.config import Experiment as Experiment
     from harness.config import load_experiment as load_experiment
     from harness.experiment.override import override as override
+    from harness.face import choose as choose
     from harness.face import run as run
     from harness.face import score as score
     from harness.reporting.folder import Run as Run
@@ -37,6 +38,7 @@ _HOMES = {
     "Run": "harness.reporting.folder",
     "ask": "harness.asking",
     "check": "harness.checks.registry",
+    "choose": "harness.face",
     "load_experiment": "harness.config",
     "override": "harness.experiment.override",
     "read_run": "harness.reporting.folder",
@@ -52,6 +54,7 @@ __all__ = [
     "Run",
     "ask",
     "check",
+    "choose",
     "load_experiment",
     "override",
     "read_run",

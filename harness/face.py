@@ -14,7 +14,10 @@ from typing import Any
 
 from harness import checks as registry
 from harness.checks import CodeSettings
+from harness.choice import WRAPPERS, Choice, ChoiceOptions, write_choice
+from harness.choice import choose as measured_choice
 from harness.config import Experiment, load_experiment
+from harness.datasets.texts import locate_use
 from harness.errors import ConfigError
 from harness.experiment import RunOptions, rescore, with_pair
 from harness.experiment import run as walk
@@ -53,6 +56,43 @@ def run(
     )
     with watch(interactive=watched and can_draw(), quiet=not watched) as watcher:
         return walk(with_pair(found, None), options, watcher=watcher).run
+
+
+def choose(
+    experiment: str | Path | Experiment = "tiny",
+    *,
+    suites: Sequence[str | Path] = (),
+    texts: Sequence[str | Path] = (),
+    infill: Sequence[str | Path] = (),
+    examples: str | Path | None = None,
+    wrappers: Sequence[str] = WRAPPERS,
+    level: str | None = None,
+    limit: int | None = None,
+    code: CodeMode = "off",
+    out: str | Path | None = None,
+) -> Choice:
+    """Which of an experiment's two models to use for what, on the files that are given.
+
+    ``suites`` are prompts with checks, ``texts`` to go on with, ``infill`` gaps, ``examples`` a
+    task (docs/choose.md); nothing is claimed of a use that nothing was given for. ``wrappers`` are
+    the base's strategies. Nothing is written unless ``out`` names a folder. Raises HarnessError.
+    """
+    found = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    options = ChoiceOptions(
+        suites=tuple(map(str, suites)),
+        texts=tuple(locate_use(str(name)) for name in texts),
+        infill=tuple(locate_use(str(name)) for name in infill),
+        examples=None if examples is None else str(examples),
+        wrappers=tuple(wrappers),
+        level=level,
+        limit=limit,
+        code=code,
+        command=f"harness.choose({found.name!r})",
+    )
+    made = measured_choice(found, options)
+    if out is not None:
+        write_choice(made, Path(out))
+    return made
 
 
 def score(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recipe import card, convert, proof, suite
+from recipe import card, convert, proof, suite, uses
 from recipe.presets import PRESETS, Preset, world_of
 from recipe.stages import STAGES
 
@@ -65,6 +65,7 @@ def main() -> None:
             datasets.mkdir(parents=True, exist_ok=True)
             tasks = suite.suite_tasks(world_of(preset), preset.items or suite.ITEMS)
             suite.write_suite(tasks, datasets / "tiny.jsonl")
+            uses.write_uses(world_of(preset), datasets)
         else:
             proof.write_reference(preset, out, models)
             print(*proof.compare(models), sep="\n")

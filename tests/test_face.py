@@ -28,6 +28,7 @@ def test_the_public_names_are_these_and_each_loads() -> None:
         "Run",
         "ask",
         "check",
+        "choose",
         "load_experiment",
         "override",
         "read_run",

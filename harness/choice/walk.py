@@ -54,7 +54,7 @@ class ChoiceOptions:
     texts: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     infill: tuple[Path, ...] = ()
-    examples: Path | None = None
+    examples: str | None = None
     shots: tuple[int, ...] = SHOTS
     draws: int = DRAWS
     fim: Literal["psm", "spm"] = "psm"

@@ -9,12 +9,21 @@ from pathlib import Path
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import JSON
+from harness.cli.options import JSON, layers
 from harness.errors import Interrupted
+from harness.experiment.watch import Watcher
+from harness.sanitize import for_terminal
+
+
+class _Steps(Watcher):
+    """A line for each step: what a log wants to keep."""
+
+    def say(self, text: str) -> None:
+        print(for_terminal(text), file=sys.stderr)
 
 
 @app.command(
-    epilog="Examples: harness choose --text notes.md · "
+    epilog="Examples: harness choose tiny --suite tiny --text tiny-texts --infill tiny-gaps · "
     "harness choose --base A.gguf --instruct B.gguf --text essays.jsonl --wrappers qa"
 )
 def choose(
@@ -24,12 +33,11 @@ def choose(
     base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
     instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
     pair: str = typer.Option(None, "--pair", help="A family of the registry."),
-    text: list[Path] = typer.Option(
+    text: list[str] = typer.Option(
         [],
         "--text",
-        exists=True,
         help="A text of yours to go on with: a file (--- lines part documents), a .jsonl file of "
-        '{"text": ...} rows, or a folder. May be given again.',
+        '{"text": ...} rows, or a folder. May be given again. Shipped: tiny-texts.',
     ),
     suite: list[str] = typer.Option(
         [],
@@ -37,24 +45,20 @@ def choose(
         help="Prompts with checks: a shipped suite (chat-style instructions) or a file of yours "
         "(own prompts). With nothing else given: the experiment's own suites.",
     ),
-    examples: Path = typer.Option(
+    examples: str = typer.Option(
         None,
         "--examples",
-        exists=True,
-        dir_okay=False,
         help="Your task: rows with a prompt and a target; half are learned from in the prompt.",
     ),
     shots: str = typer.Option("0,1,2,4,8,16", "--shots", help="How many examples are given."),
     draws: int = typer.Option(
         3, "--draws", min=0, help="Seeded draws of examples, and of answers at temperature 0.7."
     ),
-    infill: list[Path] = typer.Option(
+    infill: list[str] = typer.Option(
         [],
         "--infill",
-        exists=True,
-        dir_okay=False,
         help="Gaps to fill: JSONL rows with prefix, suffix, reference and, if you like, tests; or "
-        "HumanEval-infilling's rows. May be given again.",
+        "HumanEval-infilling's rows. May be given again. Shipped: tiny-gaps.",
     ),
     spm: bool = typer.Option(
         False, "--spm", help="Fill-in-the-middle prompts with the suffix first (SPM; else PSM)."
@@ -82,6 +86,9 @@ def choose(
         min=8,
         help="Also print what llama-perplexity -c N does, with this N, for every stage.",
     ),
+    ngl: str = typer.Option(
+        None, "--ngl", "--n-gpu-layers", "-ngl", help="Layers on the GPU: a number, -1, auto."
+    ),
     out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
     as_json: bool = JSON,
@@ -91,22 +98,26 @@ def choose(
     Every stage is measured on your own files. Nothing is claimed of a use that was not run.
     """
     from harness import choice
-    from harness.experiment.override import chosen_experiment
+    from harness.datasets.texts import locate_use
+    from harness.experiment.override import chosen_experiment, override
     from harness.experiment.progress import watch
     from harness.experiment.walk import new_run_folder
     from harness.reporting import writable
 
     interactive = sys.stderr.isatty() and not quiet
-    chosen = chosen_experiment(experiment, pair=pair, base=base, instruct=instruct)
+    chosen = override(
+        chosen_experiment(experiment, pair=pair, base=base, instruct=instruct),
+        n_gpu_layers=layers(ngl),
+    )
     folder = out or new_run_folder(f"choose-{chosen.name}")
     writable(folder)
     options = choice.ChoiceOptions(
-        texts=tuple(text),
+        texts=tuple(map(locate_use, text)),
         suites=tuple(suite),
         examples=examples,
         shots=choice.parse_shots(shots),
         draws=draws,
-        infill=tuple(infill),
+        infill=tuple(map(locate_use, infill)),
         fim="spm" if spm else "psm",
         code="unsafe" if unsafe_code else "sandboxed" if code else "off",
         wrappers=tuple(part.strip() for part in wrappers.split(",") if part.strip()),
@@ -120,6 +131,8 @@ def choose(
     )
     try:
         with watch(interactive, quiet or as_json) as watcher:
+            if not (interactive or quiet or as_json):
+                watcher = _Steps()
             found = choice.choose(chosen, options, watcher=watcher)
     except KeyboardInterrupt:
         raise Interrupted("stopped; answers that were generated are stored") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import EARLY, JSON, SUITE_HELP, print_json
+from harness.cli.options import EARLY, JSON, SUITE_HELP, layers, print_json
 from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
@@ -120,7 +120,7 @@ def run(
         quants=_names(quants),
         seed=seed,
         epochs=epochs,
-        n_gpu_layers=_layers(ngl),
+        n_gpu_layers=layers(ngl),
         parallel=parallel,
         max_tokens=max_tokens,
         system=system_text(system),
@@ -183,17 +183,6 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     if not names:
         raise ConfigError(f"expected names separated by commas, found {text!r}")
     return names
-
-
-def _layers(text: str | None) -> int | str | None:
-    if text is None or text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(
-            f"--ngl takes a number of layers, -1 for all, or auto: {text!r}"
-        ) from None
 
 
 def _print_result(result: RunResult) -> None:

@@ -9,9 +9,25 @@ from pathlib import Path
 from harness.datasets.files import SEPARATOR, parse_line, text_lines
 from harness.errors import SuiteError
 from harness.intake import read_text, shown
+from harness.resources import resource_dir
 
 MOST = 10_000
 """Most documents that are taken from all files together."""
+
+
+def locate_use(name: str) -> Path:
+    """A file or folder of the user's, or a shipped one by its name (``tiny-texts``).
+
+    Raises SuiteError naming what is shipped.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    folder = resource_dir("datasets") / "uses"
+    shipped = sorted(file.stem for file in folder.glob("*.jsonl"))
+    if name in shipped:
+        return folder / f"{name}.jsonl"
+    raise SuiteError(f"there is no file {name!r:.80}; shipped: {', '.join(shipped) or 'none'}")
 
 
 @dataclass(frozen=True, slots=True)

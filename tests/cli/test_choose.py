@@ -236,3 +236,15 @@ def test_predictability_is_what_passes_every_time(asked: Any) -> None:
     for one, other in zip(*once, strict=True):
         greedy = (one["score"]["value"] + other["score"]["value"]) / 2
         assert always[one["stage"], one["way"]]["value"] <= greedy + 1e-9
+
+
+def test_shipped_texts_go_by_their_name_and_steps_are_told(tmp_path: Path) -> None:
+    done = harness(
+        "choose", *PAIR, "--text", "tiny-texts", "--limit", 2, "--windows", 1, "--wrappers", "qa",
+        "-o", tmp_path / "out", cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "base raw: scoring 2 windows" in done.stderr
+    wrong = harness("choose", *PAIR, "--text", "tiny-test", cache=tmp_path)
+    assert wrong.returncode == 2
+    assert "tiny-texts" in wrong.stderr
