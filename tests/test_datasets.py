@@ -216,6 +216,41 @@ def test_names_in_braces_are_filled_from_columns_and_fields(tmp_path: Path) -> N
     assert plain.query == "A template such as {{name}}."
 
 
+def test_the_first_line_may_speak_for_all_rows(tmp_path: Path) -> None:
+    usual = {
+        "prompt": "Sort: {{ticket}}",
+        "checks": [{"id": "contains", "kwargs": {"text": ["{{label}}"]}}],
+        "variables": {"label": "low"},
+        "tags": ["tickets"],
+        "max_tokens": 9,
+    }
+    rows = [
+        {"defaults": usual},
+        {"variables": {"ticket": "It burns.", "label": "high"}, "tags": ["fire"]},
+        {"variables": {"ticket": "Hello."}, "checks": [{"id": "lines", "kwargs": {"exactly": 1}}]},
+        {"messages": [{"role": "user", "content": "{{label}}?"}], "max_tokens": 3},
+    ]
+    one, two, three = load(suite(tmp_path, *rows))
+    assert (one.query, one.checks) == (
+        "Sort: It burns.",
+        (CheckSpec("contains", {"text": ["high"]}),),
+    )
+    assert (one.tags, one.max_tokens) == (("tickets", "fire"), 9)
+    assert [spec.id for spec in two.checks] == ["contains", "lines"]
+    assert (three.query, three.max_tokens) == ("low?", 3)
+    for first, complaint in (
+        ({"promt": "x"}, "mine.jsonl:1: defaults: unknown key 'promt'; did you mean 'prompt'?"),
+        ({"id": "x"}, "mine.jsonl:1: defaults: unknown key 'id'"),
+        ({"checks": [{"id": "lnes"}]}, "mine.jsonl:1: defaults.checks.0: there is no check 'lnes'"),
+        ({"max_tokens": 0}, "mine.jsonl:1: defaults.max_tokens: 0 is less"),
+    ):
+        with pytest.raises(SuiteError) as caught:
+            load(suite(tmp_path, {"defaults": first}, GOOD))
+        assert complaint in str(caught.value)
+    with pytest.raises(SuiteError, match=r"mine\.jsonl:2: defaults: only the first row may speak"):
+        load(suite(tmp_path, GOOD, {"defaults": usual}))
+
+
 def test_a_folder_is_one_suite_with_a_category_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()

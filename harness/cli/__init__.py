@@ -17,6 +17,7 @@ from harness.sanitize import for_terminal
 
 # One module per command group; each registers its commands on ``app`` when imported.
 COMMANDS = (
+    "init",
     "run",
     "plan",
     "look",

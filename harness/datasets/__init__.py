@@ -8,12 +8,21 @@ A row needs no id (one is made of its text) and no checks: nothing is judged the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.datasets.defaults import KEY, speaks_for_all, with_defaults
 from harness.datasets.files import parse_line, rows, text_lines
-from harness.datasets.item import TARGET, Validate, parse_row, published_checks, read_row
+from harness.datasets.item import (
+    TARGET,
+    Validate,
+    defaults_problems,
+    parse_row,
+    published_checks,
+    read_row,
+)
 from harness.datasets.places import (
     HUB,
     PIN,
@@ -99,10 +108,19 @@ def read_suite(source: Source, *, validate: Validate) -> Iterator[Line]:
     seen: dict[str, tuple[Path, int]] = {}
     for file in files:
         category = None if file == place else file.stem
-        for number, row in rows(file):
+        defaults: Mapping[str, Any] = {}
+        for count, (number, row) in enumerate(rows(file)):
             if isinstance(row, SuiteError):
                 yield Line(file, number, None, (str(row),))
                 continue
+            if speaks_for_all(row):
+                wrong = defaults_problems(row, first=count == 0, validate=validate)
+                if wrong:
+                    yield Line(file, number, None, wrong)
+                    break  # what the rows are is not known
+                defaults = row[KEY]
+                continue
+            row = with_defaults(row, defaults)
             sample, problems = read_row(row, suite=name, validate=validate, category=category)
             if sample is not None and sample.id in seen:
                 first, line = seen[sample.id]

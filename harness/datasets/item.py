@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, cast
 
 from harness.datasets.ablate import ablated_prompt
-from harness.datasets.variables import filled
+from harness.datasets.variables import PLACE, filled
 from harness.errors import CheckError, SuiteError
 from harness.hashing import tagged_hash
 from harness.intake import near, shown, unknown_key
@@ -63,6 +63,27 @@ def read_row(
     if category and "category" not in row and not published:
         sample = replace(sample, category=category)
     return sample, ()
+
+
+def defaults_problems(
+    row: Mapping[str, Any], *, first: bool, validate: Validate
+) -> tuple[str, ...]:
+    """What is wrong with the row that speaks for all others."""
+    if not first:
+        return ("defaults: only the first row may speak for the others",)
+    errors = sorted(_validator("defaults").iter_errors(row), key=lambda e: -len(e.absolute_path))
+    problems = [f"{_field(error)}: {_complaint(error)}" for error in errors]
+    if errors:
+        return tuple(problems)
+    given = row["defaults"]
+    for number, item in enumerate(given.get("checks", ())):
+        try:
+            # With variables a check's arguments are only known in each row.
+            if not PLACE.search(json.dumps(item)):
+                validate(CheckSpec.written(item))
+        except CheckError as error:
+            problems.append(f"defaults.checks.{number}: {error}")
+    return tuple(problems)
 
 
 def _judging(row: Mapping[str, Any], wrong: set[tuple[Any, ...]]) -> Iterator[CheckSpec | None]:
@@ -160,11 +181,15 @@ def _schema() -> Any:
     return json.loads((resource_dir("datasets") / "schema.json").read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=1)
-def _validator() -> Any:
+@lru_cache(maxsize=2)
+def _validator(part: str = "") -> Any:
+    """The validator of a row, or of one of the schema's parts."""
     import jsonschema
 
-    return jsonschema.Draft202012Validator(_schema())
+    schema = _schema()
+    if part:
+        schema = {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]}
+    return jsonschema.Draft202012Validator(schema)
 
 
 def _fields() -> tuple[str, ...]:

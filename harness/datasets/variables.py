@@ -14,16 +14,18 @@ NAME = r"[^\W\d][\w -]*"
 PLACE = re.compile(rf"\{{\{{\s*({NAME}?)\s*\}}\}}")
 """``{{ name }}`` in a text."""
 
-_TEXTS = ("prompt", "system", "ablated")
+_TEXTS = ("prompt", "system", "messages", "ablated", "target", "checks")
+_NAMES = {"id", "role"}
+"""Keys of a message or a check that name something."""
 
 
 def filled(row: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
     """A row with its variables in its texts, and what does not fit: a name without a value, a
     value without a name.
 
-    Filled are ``prompt``, ``system``, ``ablated``, ``target`` and each message. What a value holds
-    is never filled again. A row without ``variables`` stands as it is. ``fields`` are the keys of
-    a row, for near misses.
+    Filled are ``prompt``, ``system``, ``ablated``, ``target``, each message, and the texts in the
+    checks' arguments. What a value holds is never filled again. A row without ``variables`` stands
+    as it is. ``fields`` are the keys of a row, for near misses.
     """
     row = dict(row)
     given: Mapping[str, Any] = row.pop("variables", {})
@@ -46,21 +48,19 @@ def filled(row: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[dict[str, A
 
         return PLACE.sub(value, text)
 
-    for field in _TEXTS:
-        if field in row:
-            row[field] = fill(row[field], field)
-    if "messages" in row:
-        row["messages"] = [
-            {**turn, "content": fill(turn["content"], f"messages.{number}")}
-            for number, turn in enumerate(row["messages"])
-        ]
-    if "target" in row:
-        target = row["target"]
-        row["target"] = (
-            fill(target, "target")
-            if isinstance(target, str)
-            else [fill(text, "target") for text in target]
-        )
+    def inside(value: Any, field: str) -> Any:
+        if isinstance(value, str):
+            return fill(value, field)
+        if isinstance(value, list):
+            return [inside(item, f"{field}.{number}") for number, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {
+                name: item if name in _NAMES and isinstance(item, str) else inside(item, field)
+                for name, item in value.items()
+            }
+        return value
+
+    row |= {field: inside(row[field], field) for field in _TEXTS if field in row}
     # A misspelt name has left its value unused: that is not said a second time.
     absent = used - {*given}
     problems += [
