@@ -523,7 +523,8 @@ class RunManifest:
 
     ``warnings`` are what a reader must know before any figure; ``command`` made the run;
     ``sources`` are the templates' texts; ``checks`` the versions of the checks, ``plugins`` the
-    digests of the user's own modules of them.
+    digests of the user's own modules of them; ``declared`` is when the contrasts were stored:
+    ``before the run`` (before any answer they compare) or only ``in the file``.
     """
 
     experiment: Mapping[str, Any]
@@ -539,6 +540,7 @@ class RunManifest:
     sources: Mapping[str, str] = field(default_factory=dict)
     checks: Mapping[str, int] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
+    declared: str = ""
 
 
 def request_key(

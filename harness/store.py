@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +54,11 @@ _MIGRATIONS = (
     """
     CREATE TABLE notes (engine TEXT, note TEXT, PRIMARY KEY (engine, note)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE declared (digest TEXT PRIMARY KEY, stored REAL NOT NULL) WITHOUT ROWID;
+    """,
 )
+_ENOUGH = 32  # answers that tell a pace
 _BATCH = 500  # SQLite's historical limit on variables in one statement is 999
 
 
@@ -67,6 +73,16 @@ class ModelUsage:
     answers: int
     text_bytes: int
     last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the latest answers of a model file came: tokens are prompt and completion ones."""
+
+    answers: int
+    tokens: int
+    completion_tokens: int
+    seconds: float
 
 
 def default_store() -> Path:
@@ -176,6 +192,52 @@ class Store:
                     _digest_of_row(request.key, *held),
                 ),
             )
+
+    def declare(self, digest: str) -> float:
+        """Remember that something was declared; when it first was, in seconds since 1970.
+
+        Infinity where the store may only be read, and was not told before.
+        """
+        row = (digest, time.time())
+        with contextlib.suppress(sqlite3.OperationalError):  # a store that is only there to read
+            self._db.execute("INSERT OR IGNORE INTO declared VALUES (?, ?)", row)
+        with self._translated("read"):
+            query = "SELECT stored FROM declared WHERE digest = ?"
+            found = self._db.execute(query, (digest,)).fetchone()
+        return float(found[0]) if found else math.inf
+
+    def first_added(self, keys: Iterable[str]) -> float | None:
+        """When the earliest of these answers was added (seconds since 1970); None without any."""
+        wanted = list(dict.fromkeys(keys))
+        found = []
+        with self._translated("read"):
+            for start in range(0, len(wanted), _BATCH):
+                part = wanted[start : start + _BATCH]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT min(created) FROM answers WHERE key IN ({marks})"
+                found.append(self._db.execute(query, part).fetchone()[0])
+        return min((float(when) for when in found if when is not None), default=None)
+
+    def pace(self, model_sha256: str, *, latest: int = 2000, pause: float = 20.0) -> Pace | None:
+        """The pace of a model's latest answers by the times they were added; None with too few.
+
+        A gap of more than ``pause`` seconds is not work but a run that had ended.
+        """
+        with self._translated("read"):
+            rows = self._db.execute(
+                "SELECT created, prompt_tokens, completion_tokens FROM answers "
+                "WHERE model_sha256 = ? ORDER BY created DESC LIMIT ?",
+                (model_sha256, latest),
+            ).fetchall()
+        steps = [
+            (later[0] - row[0], later[1], later[2]) for later, row in itertools.pairwise(rows)
+        ]
+        work = [step for step in steps if step[0] <= pause]
+        seconds = float(sum(step[0] for step in work))
+        if len(work) < _ENOUGH or seconds <= 0:
+            return None
+        made = sum(step[2] for step in work)
+        return Pace(len(work), sum(step[1] for step in work) + made, made, seconds)
 
     def keep_notes(self, engine: str, notes: Iterable[str]) -> None:
         """Remember what an engine had to say about itself, for runs that need not open it again."""

@@ -69,17 +69,25 @@ def plan(
 def _cost_lines(found: list[Cost]) -> list[str]:
     lines = [
         f"{item.model}: {numbers.size(item.pending, 'request')} to answer, {item.prompt_tokens:,} "
-        f"prompt tokens, at most {item.most_tokens:,} new ones"
-        + (f"; about {_time(item.seconds)}, by {item.probed} of them" if item.probed else "")
+        f"prompt tokens, at most {item.most_tokens:,} new ones" + _told(item)
         for item in found
     ]
     pending = sum(item.pending for item in found)
     if not pending:
         return [*lines, "everything is answered already: the run only judges and reports"]
-    if all(item.probed or not item.pending for item in found):
+    if all(item.seconds is not None or not item.pending for item in found):
         total = sum(item.seconds or 0.0 for item in found)
-        return [*lines, f"together about {_time(total)} on this machine, one model after another"]
+        better = "; --probe tells by this run's own" if any(item.earlier for item in found) else ""
+        told = f"together about {_time(total)} on this machine, one model after another{better}"
+        return [*lines, told]
     return [*lines, "how long that takes is not known: --probe answers a few and tells"]
+
+
+def _told(item: Cost) -> str:
+    if item.seconds is None:
+        return ""
+    by = f"{item.probed} of them" if item.probed else f"{item.earlier} earlier answers of the file"
+    return f"; about {_time(item.seconds)}, by {by}"
 
 
 def _time(seconds: float | None) -> str:

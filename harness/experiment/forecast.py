@@ -16,7 +16,7 @@ from harness.stats.power import (
     items_for_margin,
     minimum_detectable_effect,
 )
-from harness.store import Store
+from harness.store import Pace, Store
 
 DISCORDANCES = (0.05, 0.1, 0.2, 0.3)
 """Shares of items that one of two arms passes alone: alike wrappers up to raw and instruct."""
@@ -62,7 +62,11 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What is left to generate of one model; ``seconds`` from a probe, None without one."""
+    """What is left to generate of one model.
+
+    ``seconds`` are estimated from ``probed`` requests, else from ``earlier`` answers of the same
+    file on this machine, whatever they were asked with; None without either.
+    """
 
     model: str
     pending: int
@@ -70,6 +74,7 @@ class Cost:
     most_tokens: int
     seconds: float | None = None
     probed: int = 0
+    earlier: int = 0
 
 
 def power(prepared: Prepared) -> Power:
@@ -107,7 +112,7 @@ def independent(samples: Sequence[Sample]) -> int:
 def costs(
     prepared: Prepared, store: Store, *, probe: bool, watcher: Watcher | None = None
 ) -> list[Cost]:
-    """Requests and tokens left, model by model; with ``probe`` the seconds they will take.
+    """Requests and tokens left, model by model, and the seconds they take where that can be told.
 
     A probe answers a few of the run's own requests, spread over its arms; they are stored, so the
     run does not answer them again.
@@ -128,8 +133,10 @@ def _cost(
     tokens = sum(len(request.prompt.token_ids) for request in pending)
     most = sum(request.sampling.max_tokens for request in pending)
     cost = Cost("/".join(cell), len(pending), tokens, most)
-    if not probe or not pending:
+    if not pending:
         return cost
+    if not probe:
+        return _by_earlier(cost, store.pace(pending[0].model_sha256))
     chosen = pending[:: max(1, len(pending) // PROBED)][:PROBED]
     plan = prepared.plan
     alone = replace(
@@ -141,3 +148,12 @@ def _cost(
     generate(replace(prepared, plan=alone), store, True, watcher=watcher or Watcher())
     seconds = (time.perf_counter() - begin) * len(pending) / len(chosen)
     return replace(cost, seconds=seconds, probed=len(chosen))
+
+
+def _by_earlier(cost: Cost, pace: Pace | None) -> Cost:
+    """With the seconds at the pace of earlier answers, which may be shorter than the limit."""
+    if pace is None:
+        return cost
+    made = min(cost.most_tokens, cost.pending * pace.completion_tokens / pace.answers)
+    seconds = (cost.prompt_tokens + made) * pace.seconds / pace.tokens
+    return replace(cost, seconds=seconds, earlier=pace.answers)

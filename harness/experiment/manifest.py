@@ -43,10 +43,11 @@ def build_manifest(
     notes: Sequence[str],
     warnings: Sequence[str] = (),
     command: str = "",
+    declared: str = "",
 ) -> RunManifest:
     """The manifest of a run, before it starts; the report writer scrubs paths and tokens.
 
-    ``builds`` is what each backend says of itself, by name.
+    ``builds`` is what each backend says of itself, by name; ``declared`` when the contrasts were.
     """
     described = _from_here(json.loads(experiment.model_dump_json(by_alias=True)))
     return RunManifest(
@@ -73,6 +74,7 @@ def build_manifest(
         notes=tuple(notes),
         warnings=tuple(warnings),
         command=command,
+        declared=declared,
     )
 
 

@@ -31,6 +31,7 @@ from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import pair_notes, resolve_models, with_pair
 from harness.experiment.suites import load_samples
 from harness.experiment.watch import Watcher, together
+from harness.hashing import tagged_hash
 from harness.protocols import Backend, Until
 from harness.records import Generation, Request, Scored
 from harness.reporting import Run, writable, write_run, written_before
@@ -125,6 +126,7 @@ def _walked(
         notes=[*prepared.notes, *answered.notes],
         warnings=prepared.warnings,
         command=options.command,
+        declared=answered.declared,
     )
     finished = Run(folder, manifest, tuple(scored))
     if asked := prepared.experiment.measure:
@@ -186,12 +188,16 @@ def prepare(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Generations by request key, how many are new, which failed, and the engines' notes."""
+    """Generations by request key, how many are new, which failed, and the engines' notes.
+
+    ``declared`` says when the experiment's contrasts were declared (see :func:`declared_when`).
+    """
 
     generations: Mapping[str, Generation]
     generated: int
     failed: tuple[Generation, ...]
     notes: tuple[str, ...]
+    declared: str = ""
 
 
 def generate(
@@ -203,6 +209,7 @@ def generate(
 ) -> Answered:
     """Answer every request that the store does not hold, one model file after another."""
     planned = prepared.plan
+    since = store.declare(declaration(prepared)) if prepared.experiment.contrasts else None
     every = {request.key: request for request in planned.all_requests()}
     generations = store.find(every) if use_cache else {}
     watcher.grid(planned.samples, list(planned.all_requests()), generations)
@@ -252,8 +259,28 @@ def generate(
     if form and (told := saved(form, every.values(), generations.values())):
         notes.append(told)
     return Answered(
-        generations, len(generations) - before, tuple(failed), tuple(dict.fromkeys(notes))
+        generations,
+        len(generations) - before,
+        tuple(failed),
+        tuple(dict.fromkeys(notes)),
+        "" if since is None else declared_when(prepared, store, since),
     )
+
+
+def declaration(prepared: Prepared) -> str:
+    """The digest of the experiment's contrasts and of the suites they are about."""
+    contrasts = [list(map(str, item)) for item in prepared.experiment.declared_contrasts()]
+    return tagged_hash("contrasts", [contrasts, sorted(prepared.suites.items())])
+
+
+def declared_when(prepared: Prepared, store: Store, since: float) -> str:
+    """``before the run``: the contrasts were stored before any answer they compare; else
+    ``in the file``. It is this store's word: what another cache has seen is not known here.
+    """
+    compared = {arm for _, *arms in prepared.experiment.declared_contrasts() for arm in arms}
+    keys = [item.key for item in prepared.plan.all_requests() if item.condition in compared]
+    first = store.first_added(keys)
+    return "before the run" if first is not None and since <= first else "in the file"
 
 
 def _engine_name(prepared: Prepared, item: StageModel) -> str:

@@ -377,15 +377,16 @@ def _interactions(analysis: Analysis) -> str:
     )
 
 
-def contrasts_section(analysis: Analysis) -> str:
-    """The contrasts declared in the experiment, one Holm family."""
+def contrasts_section(analysis: Analysis, declared: str = "") -> str:
+    """The contrasts declared in the experiment, one Holm family; ``declared`` says when."""
     if not analysis.declared:
         return ""
     rows = [_contrast_row(item) for item in analysis.declared]
     columns = ["contrast", "b − a", "wins / losses / ties", "p", "p (Holm)"]
     return paragraphs(
         table(columns, rows),
-        "Declared in the file; p adjusted together by Holm's method, intervals unadjusted.",
+        f"Declared {declared or 'in the file'}; p adjusted together by Holm's method, intervals "
+        "unadjusted.",
     )
 
 

@@ -59,7 +59,7 @@ def report_text(
             "Quantization",
             paragraphs(_picture(plots, "levels.png"), level_section(analysis)),
         ),
-        ("Declared contrasts", contrasts_section(analysis)),
+        ("Declared contrasts", contrasts_section(analysis, manifest.declared)),
         ("By category", by_category(analysis)),
         ("By suite", suites_section(analysis)),
         ("What passes unasked", unasked_section(analysis)),

@@ -135,6 +135,7 @@ class _Manifest(BaseModel):
     sources: dict[str, str] = {}
     checks: dict[str, int] = {}
     plugins: dict[str, str] = {}
+    declared: str = ""
     samples_sha256: str = ""
 
 

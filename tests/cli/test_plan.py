@@ -56,3 +56,7 @@ def test_a_probe_tells_the_time_and_its_answers_are_the_runs_own(folder: Path) -
     done = harness(*run, cache=folder / "cache", cwd=folder)
     assert "base/as-is: 104 to answer" in done.stderr
     assert "everything is answered already" in plan(folder)
+    more = json.loads(plan(folder, "--limit", 80, "--json"))["cost"][0]
+    assert more["pending"] == 120 and more["seconds"] > 0
+    assert (more["earlier"], more["probed"]) == (119, 0)
+    assert "by 119 earlier answers of the file" in plan(folder, "--limit", 80)
