@@ -111,6 +111,45 @@ def selected(n: int, k: int, rate: float, repeats: int) -> list[Row]:
     ]
 
 
+def failing(n: int, repeats: int, failed: float = 0.2) -> list[Row]:
+    """A wrapper that fails on a fifth of the items: what is missing is wrong, as reports count."""
+    rng = np.random.default_rng([n, 7])
+    difference, share = [], []
+    base, wrapped, instruct = 0.1, 0.4 * (1 - failed), 0.7
+    for number in range(repeats):
+        b, w, i = correlated(rng, n, (base, 0.4, instruct)).T
+        w = w * (rng.random(n) >= failed)
+        difference.append(holds(paired(b, w).delta, wrapped - base))
+        found = recovered_shares([(w, b, i)], np.arange(n), seed=number, resamples=RESAMPLES)[0]
+        share.append(holds(found.share, (wrapped - base) / (instruct - base)))
+    return [
+        counted("wrapper − raw, the wrapper fails on 20 % of items", n, difference),
+        counted("share, the wrapper fails on 20 % of items", n, share),
+    ]
+
+
+def carried(n: int, k: int, repeats: int) -> list[Row]:
+    """The choice among ``k`` equal wrappers, carried to a level at which all do worse."""
+    rng = np.random.default_rng([n, k, 11])
+    share, change = [], []
+    for number in range(repeats):
+        arms = correlated(rng, n, [0.4] * k + [0.1, 0.7] + [0.3] * k + [0.1, 0.6])
+        here, there = arms[:, : k + 2], arms[:, k + 2 :]
+        levels = [Level(part[:, :k], part[:, k], part[:, k + 1]) for part in (here, there)]
+        folds = rng.permutation(n) % 5
+        found = best_of_many(
+            levels[0], levels[1:], folds, np.arange(n), seed=number, resamples=RESAMPLES
+        )
+        if found is None or found[2][1].interaction is None:
+            continue
+        share.append(holds(found[2][1].fixed, 0.2 / 0.6))
+        change.append(holds(found[2][1].interaction, -0.1))
+    return [
+        counted(f"level's share of the fixed gap, {k} equal wrappers", n, share),
+        counted(f"difference in differences, {k} equal wrappers", n, change),
+    ]
+
+
 def repeated(n: int, repeats: int, epochs: int = 4) -> list[Row]:
     """Item means over epochs: items differ in difficulty, epochs within an item are independent."""
     rng = np.random.default_rng([n, epochs])
@@ -210,7 +249,9 @@ def main() -> None:
     for n in sizes:
         work += [lambda n=n: simple(n, repeats), lambda n=n: repeated(n, repeats)]  # type: ignore[misc]
         work += [lambda n=n: gate(n, repeats), lambda n=n: looking(n, repeats // 5)]  # type: ignore[misc]
+        work += [lambda n=n: failing(n, repeats)]  # type: ignore[misc]
         for k in several:
+            work += [lambda n=n, k=k: carried(n, k, repeats)]  # type: ignore[misc]
             for rate in (0.3,) if options.quick else (0.02, 0.3, 0.95):
                 work += [lambda n=n, k=k, rate=rate: selected(n, k, rate, repeats)]  # type: ignore[misc]
     rows = [row for job in work for row in job()]

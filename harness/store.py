@@ -229,9 +229,7 @@ class Store:
                 "WHERE model_sha256 = ? ORDER BY created DESC LIMIT ?",
                 (model_sha256, latest),
             ).fetchall()
-        steps = [
-            (later[0] - row[0], later[1], later[2]) for later, row in itertools.pairwise(rows)
-        ]
+        steps = [(later[0] - row[0], later[1], later[2]) for later, row in itertools.pairwise(rows)]
         work = [step for step in steps if step[0] <= pause]
         seconds = float(sum(step[0] for step in work))
         if len(work) < _ENOUGH or seconds <= 0:

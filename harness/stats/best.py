@@ -10,7 +10,15 @@ import numpy as np
 from harness.records import Estimate
 from harness.stats.bootstrap import resample_counts
 from harness.stats.pairs import RESAMPLES, paired, tango_with_error
-from harness.stats.rates import Floats, Ints, cluster_sums, clustered_rate, wilson, z_of
+from harness.stats.rates import (
+    Floats,
+    Ints,
+    cluster_sums,
+    clustered_rate,
+    exact_where_few,
+    wilson,
+    z_of,
+)
 from harness.stats.recovery import Recovery, judged_share, recovered_shares
 from harness.stats.selection import Selection, cross_fitted
 
@@ -180,7 +188,8 @@ class _Judge:
         n = rate * (1 - rate) / sd**2 if sd > 1e-9 and 0 < rate < 1 else float(self.units)
         low, high = wilson(rate * n, n, self.level)
         method = "Wilson, selection re-run in each resample"
-        return Estimate(rate, min(low, rate), max(high, rate), self.level, method, len(values))
+        found = Estimate(rate, min(low, rate), max(high, rate), self.level, method, len(values))
+        return exact_where_few(found, float(self.units), self.level)
 
     def _difference(self, difference: Floats, draws: Floats) -> Estimate:
         mean = float(difference.mean())
@@ -236,6 +245,8 @@ def _named(
     wide = 2 * float(ndtr(max_t(scores.mean(axis=0), means, level))) - 1
     score = clustered_rate(scores[:, winner], np.ones(len(scores)), clusters, level=wide)
     wide = 2 * float(ndtr(max_t((scores - base[:, None]).mean(axis=0), gains, level))) - 1
+    # Šidák's level: resamples cannot see the spread of a column in which nothing passes.
+    score = exact_where_few(score, float(len(np.unique(clusters))), level ** (1 / k))
     found = [paired(base, scores[:, column], clusters, level=wide).delta for column in range(k)]
     rounded = np.round(means, 9)
     top = rounded == rounded.max(axis=1, keepdims=True)
@@ -243,7 +254,7 @@ def _named(
     method = f"simultaneous max-T over {k}"
     return Named(
         winner,
-        replace(score, level=level, method=method),
+        replace(score, level=level, method=score.method if "exact" in score.method else method),
         tuple(replace(gain, level=level, method=method) for gain in found),
         chance,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,30 @@ def wilson(passes: float, n: float, level: float = 0.95) -> tuple[float, float]:
 
     low, high = proportion_confint(passes, n, alpha=1 - level, method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))
+
+
+FEW = 15
+"""Passes (or failures) under which a normal approximation's tail is not trusted for selections."""
+
+
+def exact_where_few(rate: Estimate, n: float, level: float) -> Estimate:
+    """The interval widened to Clopper and Pearson's (1934) where few of ``n`` pass, or few fail.
+
+    Wilson's bound towards 0 (or 1) is too tight there, which the best of many brings out.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    if rate.value is None or rate.low is None or rate.high is None:
+        return rate
+    if min(rate.value, 1 - rate.value) * n >= FEW:
+        return rate
+    low, high = proportion_confint(rate.value * n, n, 1 - level, method="beta")
+    return replace(
+        rate,
+        low=min(rate.low, float(low)),
+        high=max(rate.high, float(high)),
+        method=f"{rate.method}; exact, few pass or fail",
+    )
 
 
 def cluster_sums(values: Floats, clusters: Ints) -> Floats:
