@@ -187,7 +187,7 @@ class _Judge:
         rate, sd = float(values.mean()), float(self._mean(place, self.k + 2).std())
         n = rate * (1 - rate) / sd**2 if sd > 1e-9 and 0 < rate < 1 else float(self.units)
         low, high = wilson(rate * n, n, self.level)
-        method = "Wilson, selection re-run in each resample"
+        method = "Wilson (exact where few pass), selection re-run in each resample"
         found = Estimate(rate, min(low, rate), max(high, rate), self.level, method, len(values))
         return exact_where_few(found, float(self.units), self.level)
 
@@ -254,7 +254,7 @@ def _named(
     method = f"simultaneous max-T over {k}"
     return Named(
         winner,
-        replace(score, level=level, method=score.method if "exact" in score.method else method),
+        replace(score, level=level, method=f"{method}, exact where few pass"),
         tuple(replace(gain, level=level, method=method) for gain in found),
         chance,
     )

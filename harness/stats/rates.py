@@ -47,12 +47,7 @@ def exact_where_few(rate: Estimate, n: float, level: float) -> Estimate:
     if min(rate.value, 1 - rate.value) * n >= FEW:
         return rate
     low, high = proportion_confint(rate.value * n, n, 1 - level, method="beta")
-    return replace(
-        rate,
-        low=min(rate.low, float(low)),
-        high=max(rate.high, float(high)),
-        method=f"{rate.method}; exact, few pass or fail",
-    )
+    return replace(rate, low=min(rate.low, float(low)), high=max(rate.high, float(high)))
 
 
 def cluster_sums(values: Floats, clusters: Ints) -> Floats:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.records import Estimate
-from harness.stats.rates import clustered_rate, null_corrected, wilson
+from harness.stats.rates import clustered_rate, exact_where_few, null_corrected, wilson
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,15 @@ def test_the_null_floor_moves_and_stretches_the_score() -> None:
     assert null_corrected(score, 0.5).value == pytest.approx(-0.5)
     assert null_corrected(score, 1.0).value is None
     assert null_corrected(score, None).value is None
+
+
+def test_few_passes_get_no_narrower_than_the_exact_interval() -> None:
+    from scipy.stats import beta
+
+    few = exact_where_few(clustered_rate(np.array([1.0] * 3 + [0.0] * 37), np.ones(40)), 40, 0.95)
+    assert few.low == pytest.approx(beta.ppf(0.025, 3, 38))
+    assert few.high == pytest.approx(beta.ppf(0.975, 4, 37))
+    many = clustered_rate(np.array([1.0, 0.0] * 40), np.ones(80))
+    assert exact_where_few(many, 80, 0.95) == many
+    none = clustered_rate(np.zeros(0), np.zeros(0))
+    assert exact_where_few(none, 0, 0.95) == none
