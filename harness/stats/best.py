@@ -20,7 +20,7 @@ from harness.stats.rates import (
     z_of,
 )
 from harness.stats.recovery import Recovery, judged_share, recovered_shares
-from harness.stats.selection import Selection, cross_fitted
+from harness.stats.selection import FOLDS, Selection, cross_fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,8 @@ class _Judge:
         low, high = wilson(rate * n, n, self.level)
         method = "Wilson (exact where few pass), selection re-run in each resample"
         found = Estimate(rate, min(low, rate), max(high, rate), self.level, method, len(values))
-        return exact_where_few(found, float(self.units), self.level)
+        # At most as many columns as folds make the score: Šidák's level over them.
+        return exact_where_few(found, float(self.units), self.level ** (1 / min(self.k, FOLDS)))
 
     def _difference(self, difference: Floats, draws: Floats) -> Estimate:
         mean = float(difference.mean())
