@@ -35,6 +35,9 @@ LLAMA_CPP = "llama.cpp"
 ENDPOINT = "endpoint"
 """The backend of a stage that names a server's address."""
 
+WITH_IMATRIX = "+imatrix"
+"""Ends the name of a made level that has an importance matrix where another has none."""
+
 AS_IS = "as-is"
 """The level of a stage whose file is used as it is, whatever its quantization."""
 
@@ -78,7 +81,8 @@ class Stage(_Model):
     for. ``sha256`` pins the file, or each level's file by name. ``backend`` runs this stage where
     it is not the experiment's; what ``model`` means is then that backend's. With an ``endpoint``
     (a server's address) ``model`` is the name the server knows it by, ``key_env`` the environment
-    variable that holds the key.
+    variable that holds the key. ``fixed`` runs it at the first level alone, whatever the others run
+    at.
     """
 
     model: str = ""
@@ -87,6 +91,7 @@ class Stage(_Model):
     sha256: str | Mapping[str, str] | None = None
     chat_template: str | None = None
     backend: str | None = None
+    fixed: bool = False
     endpoint: str | None = None
     api: Literal["auto", "llama-server", "openai"] | None = None
     key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
@@ -122,13 +127,29 @@ class Stage(_Model):
 class MadeLevels(_Model):
     """Levels that llama.cpp's quantizer makes here from the file of level ``from``.
 
-    ``only`` narrows the grid to some of them (``--quants``).
+    Every level is made with the importance matrix ``imatrix``, if there is one; where names end in
+    ``+imatrix`` (``[Q4_K_M, Q4_K_M+imatrix]``) only those are. ``requantize`` permits a source that
+    is quantized already. ``only`` narrows the grid to some of them (``--quants``).
     """
 
     source: str = Field(alias="from")
     make: tuple[str, ...]
     imatrix: str | None = None
+    requantize: bool = False
     only: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _has_matrix(self) -> MadeLevels:
+        marked = [name for name in self.make if name.endswith(WITH_IMATRIX)]
+        if marked and self.imatrix is None:
+            raise ValueError(f"{marked[0]} needs an importance matrix: give it under imatrix")
+        return self
+
+    def recipe(self, level: str) -> tuple[str, str | None]:
+        """llama.cpp's name of a level, and the importance matrix it is made with, if any."""
+        some = any(name.endswith(WITH_IMATRIX) for name in self.make)
+        wanted = level.endswith(WITH_IMATRIX) or not some
+        return level.removesuffix(WITH_IMATRIX), self.imatrix if wanted else None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import Experiment, load_experiment, parse_experiment
+from harness.config import Experiment, MadeLevels, load_experiment, parse_experiment
 from harness.errors import ConfigError
 from harness.experiment import with_pair
 from harness.experiment.override import override
@@ -200,3 +200,22 @@ def test_paths_lead_from_the_experiments_own_folder_wherever_the_command_runs(
             (str(place / "wrap"),),
             (str(place / "mine.py"),),
         )
+
+
+def test_a_made_level_has_the_matrix_its_name_asks_for() -> None:
+    both = MadeLevels.model_validate(
+        {"from": "F16", "make": ["Q4_K_M", "Q4_K_M+imatrix"], "imatrix": "i.gguf"}
+    )
+    assert both.recipe("Q4_K_M") == ("Q4_K_M", None)
+    assert both.recipe("Q4_K_M+imatrix") == ("Q4_K_M", "i.gguf")
+    every = MadeLevels.model_validate({"from": "F16", "make": ["Q4_K_M"], "imatrix": "i.gguf"})
+    assert every.recipe("Q4_K_M") == ("Q4_K_M", "i.gguf")
+    with pytest.raises(ValueError, match=r"Q2_K\+imatrix needs an importance matrix"):
+        MadeLevels.model_validate({"from": "F16", "make": ["Q2_K+imatrix"]})
+
+
+def test_the_shipped_quantization_experiments_say_what_they_are() -> None:
+    tiny, real = (load_experiment(name) for name in ("quant-tiny", "quant-real"))
+    assert len(tiny.level_names) == 7  # F16 and six made of it
+    assert tiny.measure and real.measure
+    assert "itself Q4_K_M" in (real.warning or "")

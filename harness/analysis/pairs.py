@@ -76,13 +76,14 @@ def shares_and_best(
 ) -> tuple[list[RecoveredShare], list[BestWrapper]]:
     """Recovered shares against raw at every level and against each control at the reference.
 
+    At a level that the instruct stage was not run at it stands for itself at the reference.
     All of them see the same bootstrap resamples; so does the choice of the best wrapper, made at
     the reference level and carried to the others.
     """
     wanted: list[tuple[Condition, Condition, Condition]] = []
     for level in levels:
         raw = raw_arm(grid, pair[0], level)
-        instruct = instruct_arm(grid, pair[1], level)
+        instruct = instruct_arm(grid, pair[1], level) or instruct_arm(grid, pair[1], reference)
         wrappers = wrapped_arms(grid, pair[0], level)
         if raw is None or instruct is None or not wrappers:
             continue
@@ -108,7 +109,8 @@ def _best(
     names, data = [], []
     for level in (reference, *(name for name in levels if name != reference)):
         arms = [Condition(pair[0], level, name) for name in (*strategies, RAW)]
-        arms.append(Condition(pair[1], level, instruct.strategy))
+        there = replace(instruct, level=level)
+        arms.append(there if instruct_arm(grid, pair[1], level) else instruct)
         if any(arm not in grid.rows for arm in arms):
             if level == reference:
                 return []

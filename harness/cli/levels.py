@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.options import JSON, SUITE_HELP, print_json
-from harness.config import NAME_LENGTH, Experiment, Measure, parse_experiment
+from harness.config import NAME_LENGTH, WITH_IMATRIX, Experiment, Measure, parse_experiment
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ def levels(
     ),
     imatrix: Path = typer.Option(
         None, "--imatrix", exists=True, dir_okay=False, help="Importance matrix to quantize with."
+    ),
+    both: bool = typer.Option(
+        False, "--both", help="With --imatrix: every level with and without it."
+    ),
+    requantize: bool = typer.Option(
+        False, "--requantize", help="Permit a model that is quantized already."
+    ),
+    fixed: bool = typer.Option(
+        False, "--fixed-instruct", help="Keep the instruct model at the reference level."
     ),
     limit: int = typer.Option(None, "--limit", min=1, help="Items, evenly by category."),
     ngl: str = typer.Option("0", "--ngl", help="Layers on the GPU: a number, -1, auto."),
@@ -68,7 +78,14 @@ def levels(
     from harness.reporting import decision_lines, print_levels
 
     experiment = _experiment(
-        model, instruct, _names(names), suite, margin, imatrix, ngl=ngl, max_tokens=max_tokens
+        model,
+        instruct,
+        _names(names),
+        suite,
+        margin,
+        _Making(imatrix, both, requantize, fixed),
+        ngl=ngl,
+        max_tokens=max_tokens,
     )
     measure = Measure(
         speed=speed, tokens=tokens, text=str(text.absolute()) if text else None, window=window
@@ -95,6 +112,24 @@ def levels(
     typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
 
 
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """How levels are made, and whether the instruct model has any."""
+
+    imatrix: Path | None
+    both: bool
+    requantize: bool
+    fixed: bool
+
+    def names(self, levels: Sequence[str]) -> list[str]:
+        """The levels to make, each with and without the importance matrix where both are asked."""
+        if not self.both:
+            return list(levels)
+        if self.imatrix is None:
+            raise ConfigError("--both compares levels with and without --imatrix: give one")
+        return [name for level in levels for name in (level, level + WITH_IMATRIX)]
+
+
 def _values(run: Run) -> dict[str, Any]:
     """What ``--json`` prints; docs/looking.md says what the keys hold."""
     from harness.reporting.levels import level_values
@@ -113,7 +148,7 @@ def _experiment(
     names: tuple[str, ...],
     suite: str,
     margin: float | None,
-    imatrix: Path | None,
+    making: _Making,
     *,
     ngl: str,
     max_tokens: int,
@@ -127,7 +162,7 @@ def _experiment(
     stages: dict[str, Any] = {"base" if instruct else "model": {"model": placed(model)}}
     strategies: dict[str, Any]
     if instruct:
-        stages["instruct"] = {"model": placed(instruct)}
+        stages["instruct"] = {"model": placed(instruct), "fixed": making.fixed}
         strategies = {"base": list(_BASE), "instruct": list(_TUNED)}
     else:
         strategies = {"model": list(_TUNED if first.chat_template else _BASE)}
@@ -135,7 +170,12 @@ def _experiment(
         raise ConfigError(f"--ngl takes a number of layers, -1 for all, or auto: {ngl!r}")
     source = first.level.lstrip("~")
     kept = [name for name in names if name != source]
-    made = {"from": source, "make": kept, "imatrix": str(imatrix) if imatrix else None}
+    made = {
+        "from": source,
+        "make": making.names(kept),
+        "imatrix": str(making.imatrix.absolute()) if making.imatrix else None,
+        "requantize": making.requantize,
+    }
     data = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"levels-{first.path.stem}")[:NAME_LENGTH],
         "description": "How far may this model be quantized?",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import models
-from harness.config import AS_IS, Experiment, MadeLevels, Stage
+from harness.config import AS_IS, WITH_IMATRIX, Experiment, MadeLevels, Stage
 from harness.errors import TemplateError
 from harness.experiment.backend import Finding, StageModel
 from harness.intake import read_text
@@ -75,7 +75,8 @@ def _noted(spec: str, items: Sequence[StageModel]) -> list[StageModel]:
         if model.sha256 == NOT_MADE:
             told = f"{item.stage}/{item.level} is not made yet: its stored answers are not counted"
         else:
-            asked = item.level if item.level != AS_IS else models.asked_level(spec)
+            name = item.level.removesuffix(WITH_IMATRIX)
+            asked = name if name != AS_IS else models.asked_level(spec)
             shared = sum(other.model.path == model.path for other in items) > 1
             where = f"{item.stage}/{item.level}: {model.path.name}"
             told = models.require_level(model, asked, where=where, fixed=shared) if asked else ""
@@ -119,18 +120,26 @@ def _files(experiment: Experiment, stage: Stage, finding: Finding) -> Mapping[st
         )
 
     levels = experiment.levels
+    names = experiment.level_names[: 1 if stage.fixed else None]
     if not isinstance(levels, MadeLevels):
-        return {level: resolve(level) for level in experiment.level_names}
-    source = resolve(levels.source)
-    imatrix = base_dir / levels.imatrix if levels.imatrix else None
+        return {level: resolve(level) for level in names}
+    made = levels
+    source = resolve(made.source)
 
-    def make(level: str) -> Path:
+    def make(name: str) -> Path:
+        level, matrix = made.recipe(name)
+        imatrix = base_dir / matrix if matrix else None
         if finding.dry:
             return models.already_made(source, level, imatrix=imatrix) or source
-        said = f"quantizing {source.name} to {level}"
-        return models.quantize(source, level, imatrix=imatrix, on_start=lambda: finding.say(said))
+        return models.quantize(
+            source,
+            level,
+            imatrix=imatrix,
+            requantize=made.requantize,
+            on_start=lambda: finding.say(f"quantizing {source.name} to {name}"),
+        )
 
-    return {name: source if name == levels.source else make(name) for name in levels.names}
+    return {name: source if name == made.source else make(name) for name in names}
 
 
 def _found(name: str, base_dir: Path) -> Path:

@@ -190,6 +190,7 @@ def _levels(experiment: Experiment, quants: Sequence[str]) -> Any:
         "from": levels.source,
         "make": [name for name in quants if name != levels.source],
         "imatrix": levels.imatrix,
+        "requantize": levels.requantize,
         "only": list(quants),
     }
 

@@ -327,8 +327,18 @@ def _level_table(analysis: Analysis) -> str:
     ]
     return paragraphs(
         table(columns, rows),
-        "Bits per weight are read from the files' tensors (base / instruct), not from the label.",
+        "Bits per weight are read from the files' tensors (base / instruct), not from the label. "
+        f"The instruct side of every share is {_policy(analysis)}.",
     )
+
+
+def _policy(analysis: Analysis) -> str:
+    """At which level the instruct model stands in the shares of each level."""
+    assert analysis.instruct is not None
+    others = [level for level in analysis.levels if level != analysis.level]
+    if all(analysis.summary(_at(analysis.instruct, level)) is None for level in others):
+        return f"{arm_name(analysis.instruct)} at {code(analysis.level)}, whatever the level"
+    return f"{arm_name(analysis.instruct)} at the same level"
 
 
 def _level_costs(analysis: Analysis) -> str:

@@ -10,6 +10,8 @@ import pytest
 from harness.cli import main
 from harness.errors import ConfigError
 from harness.experiment.verify import verify
+from harness.models.imatrix.compute import compute_imatrix
+from harness.records import Condition
 from harness.reporting import read_run
 from harness.reporting.levels import level_tables
 
@@ -158,3 +160,43 @@ def test_every_presentation_has_the_same_table(
     assert [item["sentence"] for item in values["decisions"]] == [
         item.sentence for item in run.decisions
     ]
+
+
+def test_levels_with_and_without_an_importance_matrix_stand_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = MODELS / "tiny-dpo-F16.gguf"
+    matrix = compute_imatrix(model, ["Name a town by the river."], tmp_path / "i.gguf", dataset="x")
+    more = ["--suite", "tiny", "--limit", 6, "--max-tokens", 12, "--levels", "Q2_K", "-q"]
+    more += ["--no-speed", "--margin", 60, "-o", tmp_path / "out", "--json"]
+    code, lines, _ = told(capsys, model, *more, "--imatrix", matrix, "--both")
+    assert code == 0
+    rows = {item["level"]: item for item in json.loads("\n".join(lines))["levels"]}
+    assert list(rows) == ["F16", "Q2_K", "Q2_K+imatrix"]
+    plain, helped = (rows[name]["divergences"][0]["mean_kld"] for name in list(rows)[1:])
+    assert plain != helped
+    assert rows["Q2_K"]["bits_per_weight"] == rows["Q2_K+imatrix"]["bits_per_weight"]
+    code, _, errors = told(capsys, model, *more, "--both")
+    assert (code, "--both compares" in errors) == (2, True)
+
+
+def test_the_instruct_model_may_stay_at_the_reference_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = [MODELS / "tiny-base-F16.gguf", "--instruct", MODELS / "tiny-dpo-F16.gguf"]
+    more = ["--suite", "tiny", "--limit", 40, "--max-tokens", 24, "--levels", "Q2_K", "-q"]
+    more += ["--no-speed", "--tokens", 0, "-o", tmp_path / "out"]
+    code, _, _ = told(capsys, *pair, *more, "--fixed-instruct")
+    assert code == 0
+    run = read_run(tmp_path / "out")
+    assert set(run.manifest.models) == {"base/F16", "base/Q2_K", "instruct/F16"}
+    report = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert "instruct `native` at `F16`, whatever the level" in report
+    best = run.analysis.best_at("Q2_K")
+    assert best is not None
+    # The instruct side is the same; raw is the level's own, as in any share.
+    raw = run.analysis.summary(Condition("base", "Q2_K", "raw"))
+    instruct = run.analysis.summary(Condition("instruct", "F16", "native"))
+    assert raw and instruct and raw.headline.prompt_strict.value is not None
+    gap = (instruct.headline.prompt_strict.value or 0) - raw.headline.prompt_strict.value
+    assert best.recovery.gap.value == pytest.approx(gap)
