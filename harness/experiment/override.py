@@ -22,6 +22,7 @@ from harness.endpoint import is_url
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
 from harness.intake import read_text
+from harness.resources import find_resource
 from harness.strategies import UNTOUCHED
 
 # What the recovered share R = (W - B) / (I - B) is measured between, whatever is selected.
@@ -94,8 +95,10 @@ def _short(model: str) -> str:
 
 
 def placed(model: str) -> str:
-    """A path that means the same from every folder; anything else as it is."""
-    return str(Path(model).absolute()) if model.lower().endswith(".gguf") else model
+    """A path that means the same from every folder; a shipped file and anything else as it is."""
+    path = Path(model)
+    shipped = not path.exists() and find_resource("models", model, "") is not None
+    return str(path.absolute()) if path.suffix.lower() == ".gguf" and not shipped else model
 
 
 def at_level(experiment: Experiment, level: str | None) -> Experiment:
