@@ -54,18 +54,13 @@ def report_text(
                 _picture(plots, "cost.png"),
             ),
         ),
-        ("Strategy against strategy", strategy_pairs_section(analysis)),
         (
             "Quantization",
             paragraphs(_picture(plots, "levels.png"), level_section(analysis)),
         ),
-        ("Declared contrasts", contrasts_section(analysis, manifest.declared)),
         ("By category", by_category(analysis)),
-        ("By suite", suites_section(analysis)),
-        ("What passes unasked", unasked_section(analysis)),
-        ("Counted otherwise", sensitivity_section(analysis)),
+        *scrutiny(analysis, manifest),
         ("Continuations and other items", other_kinds(analysis)),
-        ("What no model scores", null_floor_section(analysis)),
     ]
     sections = [
         *(
@@ -78,10 +73,7 @@ def report_text(
         ),
         ("How answers end", how_answers_end(analysis)),
         ("Text health", text_health(analysis)),
-        (
-            "Predictability",
-            paragraphs(predictability_section(analysis), variance_section(analysis)),
-        ),
+        ("Predictability", spread(analysis)),
         ("Three answers side by side", side_by_side(analysis, scored)),
         ("Every condition", every_condition(analysis)),
         ("How this was run", _how_it_was_run(analysis, manifest)),
@@ -97,6 +89,23 @@ def report_text(
         )
         + "\n"
     )
+
+
+def scrutiny(analysis: Analysis, manifest: RunManifest) -> list[tuple[str, str]]:
+    """What stands behind the answer, title and Markdown: sections that the page shows as well."""
+    return [
+        ("Strategy against strategy", strategy_pairs_section(analysis)),
+        ("Declared contrasts", contrasts_section(analysis, manifest.declared)),
+        ("By suite", suites_section(analysis)),
+        ("What passes unasked", unasked_section(analysis)),
+        ("Counted otherwise", sensitivity_section(analysis)),
+        ("What no model scores", null_floor_section(analysis)),
+    ]
+
+
+def spread(analysis: Analysis) -> str:
+    """How far answers and scores vary when they are asked again."""
+    return paragraphs(predictability_section(analysis), variance_section(analysis))
 
 
 def _picture(plots: Mapping[str, str], name: str) -> str:

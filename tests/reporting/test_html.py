@@ -248,3 +248,17 @@ def test_a_run_too_large_for_one_page_is_spread_and_old_pages_go(
     monkeypatch.undo()
     write_run(Run(tmp_path, manifest(), rows))
     assert [path.name for path in tmp_path.glob("report*.html")] == ["report.html"]
+
+
+def test_what_stands_behind_the_answer_reads_as_in_the_markdown(driver: Any, plain: Path) -> None:
+    told = (plain.parent / "report.md").read_text(encoding="utf-8")
+    opened(driver, plain)
+    for title in ("Strategy against strategy", "Counted otherwise", "What no model scores"):
+        rows = told.partition(f"\n## {title}\n")[2].partition("\n## ")[0].count("\n| ") - 2
+        name = title.lower().replace(" ", "-")
+        cells = driver.execute_script(
+            "return document.querySelectorAll(`section[aria-labelledby=${arguments[0]}] tbody tr`)"
+            ".length",
+            name,
+        )
+        assert cells == rows > 0, title

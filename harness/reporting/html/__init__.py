@@ -18,7 +18,9 @@ from harness.analysis import Analysis, ConditionSummary, decide
 from harness.records import Condition, RunManifest, Scored
 from harness.reporting.html.explorer import packed_answers
 from harness.reporting.html.parts import part, policy, template
+from harness.reporting.html.sections import as_html
 from harness.reporting.levels import level_tables
+from harness.reporting.report import scrutiny, spread
 from harness.reporting.scrub import scrub, scrub_text
 from harness.sanitize import for_terminal
 
@@ -60,6 +62,7 @@ def pages(
         "arms": [_arm(analysis, item) for item in (*analysis.conditions, *analysis.controls)],
         "shares": _shares(analysis),
         "level_tables": level_tables(analysis),
+        "sections": _sections(analysis, manifest),
         "categories": sorted(analysis.categories),
         "heat": _heat(analysis),
         "checks": _checks(scored, analysis),
@@ -73,6 +76,19 @@ def pages(
             names[number],
             template("page.html.jinja").render(**shared, **own, **more, first=number == 0),
         )
+
+
+def _sections(analysis: Analysis, manifest: RunManifest) -> list[tuple[str, str, str]]:
+    """What stands behind the answer: id, title and HTML of each section that has anything."""
+    if not analysis.judged:
+        return []
+    found = [*scrutiny(analysis, manifest), ("Predictability", spread(analysis))]
+    return [
+        (name, title, as_html(text, name))
+        for title, text in found
+        if text.strip()
+        for name in (title.lower().replace(" ", "-"),)
+    ]
 
 
 def _page_name(number: int) -> str:
