@@ -270,6 +270,18 @@ class SamplingConfig(_Model):
 _ENGINE = EngineSettings()
 
 
+class RayConfig(_Model):
+    """What each actor of a cluster takes (``harness run --ray``), and how many a node has.
+
+    ``send_below``: MiB up to which a model's file is sent to nodes that lack it.
+    """
+
+    num_cpus: float = Field(1.0, ge=0, le=4096)
+    num_gpus: float = Field(0.0, ge=0, le=256)
+    per_node: int = Field(1, ge=1, le=256)
+    send_below: int = Field(2048, ge=0)
+
+
 class EngineConfig(_Model):
     """How the engine runs (see :class:`harness.records.EngineSettings`)."""
 
@@ -282,6 +294,7 @@ class EngineConfig(_Model):
     threads: int = Field(0, ge=0)
     n_gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] | Literal["auto"] = 0
     devices: tuple[str, ...] = ()
+    ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> EngineConfig:
@@ -294,7 +307,7 @@ class EngineConfig(_Model):
 
     def settings(self, n_gpu_layers: int) -> EngineSettings:
         """The engine's settings once ``auto`` layers are a number."""
-        values = self.model_dump(exclude={"devices", "backend"})
+        values = self.model_dump(exclude={"devices", "backend", "ray"})
         return EngineSettings(**{**values, "n_gpu_layers": n_gpu_layers})
 
 

@@ -40,7 +40,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-MADE_FOLDERS = ("digests", "quantized", "suites")
+MADE_FOLDERS = ("digests", "quantized", "sent", "suites")
 """The folders that the harness makes inside its cache."""
 
 _TAG = "CACHEDIR.TAG"

@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
     {"records", "protocols", "resources", "intake", "atomic", "measured"},
-    {"config", "jinja", "stats", "native", "process", "numbers", "endings"},
+    {"config", "jinja", "stats", "native", "process", "numbers", "endings", "crew"},
     {"datasets", "models", "engine", "endpoint", "checks", "store", "analysis"},
     {"strategies"},
     {"reporting"},
     {"experiment"},
-    {"asking", "choice", "gate"},
+    {"asking", "choice", "cluster", "gate"},
     {"face"},
     {"cli", "pytest_plugin"},
 ]

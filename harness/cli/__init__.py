@@ -12,6 +12,7 @@ import typer
 
 from harness import __version__
 from harness.cli.app import app
+from harness.cli.options import with_address
 from harness.errors import HarnessError, Interrupted
 from harness.sanitize import for_terminal
 
@@ -58,7 +59,8 @@ _STOPPED = "stopped; what was finished is stored, the same command goes on"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 pass, 1 gate failed, 2 usage or environment."""
     try:
-        code = app(args=arguments, prog_name="harness", standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = app(args=with_address(given), prog_name="harness", standalone_mode=False)
     except HarnessError as error:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):

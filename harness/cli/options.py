@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -22,6 +23,33 @@ EARLY = typer.Option(
     help="End an answer where its checks' verdicts can no longer change (check), or where it is "
     "known whether the item passes (prompt); such answers are kept apart from whole ones.",
 )
+
+
+RAY = typer.Option(
+    None,
+    "--ray",
+    metavar="[ADDRESS]",
+    help="Answer on a Ray cluster: the one at ADDRESS (host:port, ray://...), else the one this "
+    "machine belongs to, else this machine alone (docs/scale.md).",
+)
+RAY_MIXED = typer.Option(
+    False,
+    "--ray-mixed",
+    help="Take nodes that compute otherwise than most too, and keep their answers apart.",
+)
+
+
+def with_address(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``auto`` behind a ``--ray`` that no address follows.
+
+    The parser knows no option with or without a value; what is no address is not taken for one.
+    """
+    found = list(arguments)
+    for place in range(len(found) - 1, -1, -1):
+        following = found[place + 1] if place + 1 < len(found) else ""
+        if found[place] == "--ray" and not (":" in following or following in {"auto", "local"}):
+            found.insert(place + 1, "auto")
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +13,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import EARLY, JSON, SUITE_HELP, layers, print_json
+from harness.cli.options import EARLY, JSON, RAY, RAY_MIXED, SUITE_HELP, layers, print_json
 from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
-    from harness.experiment import Prepared, RunOptions, RunResult
+    from harness.config import Experiment
+    from harness.experiment import Backends, Prepared, RunOptions, RunResult, Watcher
 
 
 _FORMAT = typer.Option(
@@ -96,6 +99,8 @@ def run(
     out: Path = typer.Option(
         None, "-o", "--out", help="Folder for the reports (default: reports/<experiment>/<run>)."
     ),
+    ray: str = RAY,
+    ray_mixed: bool = RAY_MIXED,
     form: str = _FORMAT,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
     as_json: bool = JSON,
@@ -140,11 +145,16 @@ def run(
         progress=interactive,
         dry=dry_run,
     )
-    with watch(interactive, quiet) as watcher:
+    if ray_mixed and not ray:
+        raise ConfigError("--ray-mixed says what --ray may take: give both")
+    with (
+        watch(interactive, quiet) as watcher,
+        _backends(ray, ray_mixed, chosen, watcher) as backends,
+    ):
         if dry_run:
-            prepared = prepare(chosen, options, watcher=watcher)
+            prepared = prepare(chosen, options, watcher=watcher, backends=backends)
         else:
-            result = run_experiment(chosen, options, watcher=watcher)
+            result = run_experiment(chosen, options, watcher=watcher, backends=backends)
     if dry_run:
         _print_grid(prepared, options)
     else:
@@ -152,6 +162,23 @@ def run(
             typer.echo(f"wrote {path}", err=True)
         (_print_json if as_json else _print_result)(result)
         _require_answers(result)
+
+
+@contextmanager
+def _backends(
+    ray: str | None, mixed: bool, experiment: Experiment, watcher: Watcher
+) -> Iterator[Backends]:
+    """The backends of this machine, or of the cluster that was asked for."""
+    from harness.experiment import Backends
+
+    if ray is None:
+        yield Backends()
+        return
+    from harness.cluster import ClusterBackends, joined
+
+    config = experiment.engine.ray
+    with joined(ray, config, mixed=mixed, say=watcher.say, told=watcher.nodes) as cluster:
+        yield ClusterBackends(cluster)
 
 
 @app.command()

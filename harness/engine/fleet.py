@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from harness import native
+from harness.crew import Crew, Shares
 from harness.engine.engine import ABILITIES, Engine, engine_identity
 from harness.engine.pipe import keep_spares
 from harness.errors import EngineCrashed, EngineError
@@ -30,7 +29,6 @@ class Fleet:
     def __init__(
         self, model: Path, model_sha256: str, settings: EngineSettings, devices: Sequence[str]
     ) -> None:
-        self._taking = threading.Lock()
         self._least = 4 * settings.parallel
         self._engines = _started(
             [
@@ -64,58 +62,32 @@ class Fleet:
         """
         self._engines[0].require_room(requests)
 
-        def generate(engine: Engine, share: Sequence[Request]) -> Iterator[Generation]:
-            return engine.generate(share, on_token=on_token, until=until)
+        def work(
+            engine: Engine, put: Callable[[Generation], None], stopped: Callable[[], bool]
+        ) -> None:
+            share: dict[str, Request] = {}
+            try:
+                while not stopped() and (share := waiting.take()):
+                    for generation in engine.generate(
+                        list(share.values()), on_token=on_token, until=until
+                    ):
+                        del share[generation.request_key]
+                        put(generation)
+            finally:
+                waiting.give_back(list(share.values()))
 
-        # Prompts that share an opening stay together, so that a device decodes it once.
-        waiting = deque(sorted(requests, key=lambda request: request.prompt.token_ids))
+        waiting = Shares(requests, len(self._engines), least=self._least)
         while waiting:
-            lost = yield from self._crew(waiting, generate)
-            if len(lost) == len(self._engines):
-                raise next(iter(lost.values()))
-            for engine, error in lost.items():
+            for engine in self._engines:
+                engine.resume()
+            crew = Crew(self._engines, work, expected=EngineCrashed, abandon=_abandon)
+            yield from crew.run()
+            if len(crew.lost) == len(self._engines):
+                raise next(iter(crew.lost.values()))
+            for engine, error in crew.lost.items():
                 self._engines.remove(engine)
                 engine.close()
                 self.notes += (f"a device was lost, the others did its work: {error}",)
-
-    def _crew(
-        self, waiting: deque[Request], generate: _Generate
-    ) -> Generator[Generation, None, dict[Engine, EngineCrashed]]:
-        """All devices at work until nothing is waiting; returns those that crashed."""
-        results: queue.Queue[Generation | tuple[Engine, BaseException | None]] = queue.Queue()
-        stop = threading.Event()
-        for engine in self._engines:
-            engine.resume()
-        crew = [
-            threading.Thread(
-                target=self._work, args=(engine, waiting, results, stop, generate), daemon=True
-            )
-            for engine in self._engines
-        ]
-        for worker in crew:
-            worker.start()
-        working = len(crew)
-        lost: dict[Engine, EngineCrashed] = {}
-        try:
-            while working:
-                result = results.get()
-                if isinstance(result, Generation):
-                    yield result
-                    continue
-                working -= 1
-                engine, error = result
-                if isinstance(error, EngineCrashed):
-                    lost[engine] = error
-                elif error is not None:
-                    raise error
-        finally:
-            stop.set()
-            if working:
-                for engine in self._engines:
-                    engine.abandon()
-            for worker in crew:
-                worker.join()
-        return lost
 
     def expect_another(self) -> None:
         """Another model will follow this one: start its processes while this one works."""
@@ -132,40 +104,9 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(
-        self,
-        engine: Engine,
-        waiting: deque[Request],
-        results: queue.Queue[Generation | tuple[Engine, BaseException | None]],
-        stop: threading.Event,
-        generate: _Generate,
-    ) -> None:
-        share: dict[str, Request] = {}
-        try:
-            while not stop.is_set() and (share := self._take(waiting)):
-                for generation in generate(engine, list(share.values())):
-                    del share[generation.request_key]
-                    results.put(generation)
-            results.put((engine, None))
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            with self._taking:
-                waiting.extendleft(reversed(share.values()))
-            results.put((engine, error))
 
-    def _take(self, waiting: deque[Request]) -> dict[str, Request]:
-        """The next share of the work, by key: half of an equal part of what is left, no crumbs.
-
-        Slots run empty at the end of every share, so there should be few; what is left at the end
-        should be small, so that no device waits long for another (guided self-scheduling,
-        Polychronopoulos and Kuck 1987).
-        """
-        with self._taking:
-            size = max(self._least, len(waiting) // (2 * len(self._engines)))
-            taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
-        return {request.key: request for request in taken}
-
-
-_Generate = Callable[[Engine, Sequence[Request]], Iterator[Generation]]
+def _abandon(engine: Engine) -> None:
+    engine.abandon()
 
 
 def _started(starts: Sequence[Callable[[], Engine]]) -> list[Engine]:

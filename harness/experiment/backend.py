@@ -139,6 +139,15 @@ class Backends:
             self._known[name] = _loaded(name)
         return self._known[name]
 
+    def namer(self, item: StageModel, settings: EngineSettings) -> Callable[[str], EngineIdentity]:
+        """The identity of the engine that answers an item, by the item's id."""
+        identity = self.of(item).identity(settings)
+        return lambda _: identity
+
+    def judge(self, examine: Callable[[Any], Any], work: Sequence[Any]) -> Iterator[Any] | None:
+        """What ``examine`` finds in each piece, elsewhere; None: here is the place to do it."""
+        return None
+
     def of(self, item: StageModel) -> BackendKind:
         """The backend that runs a stage's model."""
         return self[item.backend]

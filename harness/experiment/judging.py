@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness import checks
 from harness.checks import CodeSettings
@@ -24,6 +24,9 @@ from harness.records import (
 )
 
 _OFF = CodeSettings()
+
+Elsewhere = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any] | None]
+"""Takes a function and its work to other machines, or says None."""
 
 
 def collect(plan: Plan, generations: Mapping[str, Generation]) -> list[Scored]:
@@ -113,22 +116,25 @@ class _Exam(NamedTuple):
 
 
 def score(
-    answers: Sequence[Scored], *, jobs: int | None = None, code: CodeSettings = _OFF
+    answers: Sequence[Scored],
+    *,
+    jobs: int | None = None,
+    code: CodeSettings = _OFF,
+    elsewhere: Elsewhere = lambda *_: None,
 ) -> list[Scored]:
-    """Judge every answer in its views; a failed one has no verdicts and counts as missing."""
+    """Judge every answer in its views; a failed one has no verdicts and counts as missing.
+
+    ``elsewhere`` may take the work; it answers None where it does not.
+    """
     judged = {
         number: _exam(answer)
         for number, answer in enumerate(answers)
         if answer.generation.finish_reason != "failed"
     }
     distinct = {exam.key: exam for exam in judged.values()}
-    found = dict(
-        zip(
-            distinct,
-            checks.in_parallel(partial(_examine, code), list(distinct.values()), jobs),
-            strict=True,
-        )
-    )
+    examine, work = partial(_examine, code), list(distinct.values())
+    verdicts = elsewhere(examine, work) or checks.in_parallel(examine, work, jobs)
+    found = dict(zip(distinct, verdicts, strict=True))
     scored = list(answers)
     for number, exam in judged.items():
         results, health, views = found[exam.key]

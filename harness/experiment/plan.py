@@ -99,7 +99,7 @@ def plan(
     with _Prompts(templates, backends) as prompts:
         for item in stage_models:
             cell = (item.stage, item.level)
-            identity = backends.of(item).identity(settings[cell])
+            identity_of = backends.namer(item, settings[cell])
             group: list[Request] = []
             for arm in arms[item.stage]:
                 condition = Condition(item.stage, item.level, arm.label)
@@ -109,6 +109,7 @@ def plan(
                 able = "early" in backends.of(item).abilities
                 for name, prompt in rendered.items():
                     cut = early.get(name, "") if able and prompt.rerank is None else ""
+                    identity = identity_of(name)
                     group += _requests(
                         experiment, sampling[name], item, condition, name, prompt, identity, cut
                     )

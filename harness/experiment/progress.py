@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -53,7 +53,7 @@ class _Lines(Watcher):
 
     def __init__(self) -> None:
         self._pending = self._answered = 0
-        self._told = time.monotonic()
+        self._told = self._told_nodes = time.monotonic()
 
     def model(self, name: str, number: int, models: int, pending: int) -> None:
         print(f"[{number}/{models}] {for_terminal(name)}: {pending} to answer", file=sys.stderr)
@@ -65,9 +65,18 @@ class _Lines(Watcher):
             self._told = time.monotonic()
             print(f"  {self._answered} of {self._pending} answered", file=sys.stderr)
 
+    def nodes(self, answers: Mapping[str, int]) -> None:
+        if sum(answers.values()) >= self._pending or time.monotonic() - self._told_nodes >= _EVERY:
+            self._told_nodes = time.monotonic()
+            print(f"  {_by_node(answers)}", file=sys.stderr)
+
     def finish(self, failed: Sequence[Generation]) -> None:
         if failed:
             print(f"{len(failed)} requests failed", file=sys.stderr)
+
+
+def _by_node(answers: Mapping[str, int]) -> str:
+    return for_terminal(", ".join(f"{name}: {count}" for name, count in sorted(answers.items())))
 
 
 class _Bar(Watcher):
@@ -78,7 +87,7 @@ class _Bar(Watcher):
         self._task: TaskID = progress.add_task("starting", total=None, speed="")
         self._tokens = 0
         self._since = time.monotonic()
-        self._name = ""
+        self._name = self._nodes = ""
 
     def say(self, text: str) -> None:
         self._progress.update(self._task, description=for_terminal(text))
@@ -87,7 +96,7 @@ class _Bar(Watcher):
         self._progress.update(self._task, total=total, completed=stored)
 
     def model(self, name: str, number: int, models: int, pending: int) -> None:
-        self._name = f"model {number}/{models} {name}"
+        self._name, self._nodes = f"model {number}/{models} {name}", ""
         self._tokens = 0
         self._since = time.monotonic()
         self.say(self._name)
@@ -99,5 +108,8 @@ class _Bar(Watcher):
             self._task,
             advance=1,
             description=for_terminal(f"{self._name} {request.condition.strategy}"),
-            speed=f"{self._tokens / seconds:.0f} tok/s",
+            speed=f"{self._tokens / seconds:.0f} tok/s{self._nodes}",
         )
+
+    def nodes(self, answers: Mapping[str, int]) -> None:
+        self._nodes = f" · {_by_node(answers)}"

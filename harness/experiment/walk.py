@@ -116,7 +116,7 @@ def _walked(
             # Fewer layers are another identity, so other keys: plan again; what is stored stays.
             layers[error.cell] = error.layers
     watcher.say("scoring")
-    scored = score_all(prepared.experiment, prepared.plan, answered.generations, options.jobs)
+    scored = score_all(prepared, answered.generations, options.jobs)
     manifest = build_manifest(
         prepared.experiment,
         prepared.plan,
@@ -327,14 +327,13 @@ def _answers(
 
 
 def score_all(
-    experiment: Experiment,
-    planned: Plan,
-    generations: Mapping[str, Generation],
-    jobs: int | None,
+    prepared: Prepared, generations: Mapping[str, Generation], jobs: int | None
 ) -> list[Scored]:
     """Every planned answer, every gap and every control responder, judged."""
+    experiment, planned = prepared.experiment, prepared.plan
     answers = collect(planned, generations) + control_answers(experiment, planned.samples)
-    return score(answers, jobs=jobs, code=CodeSettings(experiment.code))
+    code = CodeSettings(experiment.code)
+    return score(answers, jobs=jobs, code=code, elsewhere=prepared.backends.judge)
 
 
 def new_run_folder(name: str) -> Path:

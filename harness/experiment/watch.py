@@ -30,6 +30,9 @@ class Watcher:
     def answered(self, request: Request, generation: Generation) -> None:
         """One request was answered and stored."""
 
+    def nodes(self, answers: Mapping[str, int]) -> None:
+        """How many answers of the model at work each node of a cluster gave so far."""
+
     def finish(self, failed: Sequence[Generation]) -> None:
         """Generation ended; ``failed`` are those whose request brought the engine down."""
 
@@ -67,6 +70,10 @@ class _Together(Watcher):
     def answered(self, request: Request, generation: Generation) -> None:
         for watcher in self._watchers:
             watcher.answered(request, generation)
+
+    def nodes(self, answers: Mapping[str, int]) -> None:
+        for watcher in self._watchers:
+            watcher.nodes(answers)
 
     def finish(self, failed: Sequence[Generation]) -> None:
         for watcher in self._watchers:
