@@ -99,7 +99,7 @@ class ClusterBackends(Backends):
 
     def judge(self, examine: Callable[[Any], Any], work: Sequence[Any]) -> Iterator[Any] | None:
         """Verdicts of large runs, by the nodes; checks of the user's own stay here."""
-        if len(work) < self._judge_from or checks.loaded_digests():
+        if len(work) < self._judge_from or checks.own_digests():
             return None
         self._cluster.say("scoring on the cluster")
         return _judged(examine, work, 4 * sum(node.actors for node in self._cluster.nodes))
