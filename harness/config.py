@@ -336,12 +336,15 @@ class Measure(_Model):
     ``speed``: load time, prefill, decode and memory, in turns. ``tokens``: over so many tokens of
     the reference level's own answers each other level's distributions are compared with its; 0
     for none. ``text`` is a file to compare them over too, in windows of ``window`` tokens.
+    ``shift``: over so many tokens of the instruct model's answers each arm of the base is compared
+    with it.
     """
 
     speed: bool = True
     tokens: int = Field(4000, ge=0, le=10_000_000)
     text: str | None = None
     window: int = Field(512, ge=32, le=1 << 20)
+    shift: bool = True
 
 
 class Experiment(_Model):

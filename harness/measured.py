@@ -85,6 +85,39 @@ class Divergence:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Tokens of answers from place ``first`` on: how many, their mean KL, the unshifted share."""
+
+    first: int
+    tokens: int
+    mean_kld: float
+    unshifted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How an arm of the base model takes the instruct model's own answers, token by token.
+
+    By the rank that the arm gives the token that came: ``unshifted`` (its own first choice),
+    ``marginal`` (second or third), ``shifted`` (Lin et al. 2023, arXiv 2312.01552), as shares.
+    ``mean_kld`` is KL(instruct ‖ arm) in nats; ``by_text`` are the means of the single answers,
+    ``sizes`` their tokens. Ends of turn are left out: the two models may end by different tokens.
+    """
+
+    arm: str
+    instruct: str
+    texts: int
+    tokens: int
+    unshifted: float
+    marginal: float
+    shifted: float
+    mean_kld: float
+    positions: tuple[Position, ...]
+    by_text: tuple[float, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogitBlock:
     """Consecutive rows of one text: ``rows[i]`` is the distribution of ``tokens[start + i]``.
 
@@ -106,12 +139,13 @@ class Measured:
 
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     divergences: tuple[Divergence, ...] = ()
+    shifts: tuple[Shift, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything was measured or tried."""
-        return bool(self.speeds or self.divergences or self.notes)
+        return bool(self.speeds or self.divergences or self.shifts or self.notes)
 
     def divergence(self, cell: str, over: str) -> Divergence | None:
         """A file's divergence over the texts of that name, None when it was not measured."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from harness import numbers
 from harness.analysis.levels import divergences_of, rows_of, what_decided
 from harness.analysis.sensitivity import survival
+from harness.analysis.shift import shift_decisions
 from harness.analysis.values import (
     Ablation,
     Analysis,
@@ -41,7 +42,8 @@ def decide(analysis: Analysis) -> tuple[Decision, ...]:
     """Everything that this run decides, the most asked question first.
 
     Topics: ``recovery`` (does wrapping recover anything), ``wrapper`` (which one to take),
-    ``use`` (wrapped base or instruct model), ``level`` (how far to quantize), ``unasked`` (does
+    ``use`` (wrapped base or instruct model), ``level`` (how far to quantize), ``shift`` (how
+    near a wrapper brings the base, token by token), ``unasked`` (does
     what an arm passes need the instruction at all).
     """
     if not analysis.judged:
@@ -51,6 +53,7 @@ def decide(analysis: Analysis) -> tuple[Decision, ...]:
         *wrapper_decisions(analysis),
         *use_decisions(analysis),
         *level_decisions(analysis),
+        *shift_decisions(analysis),
         *unasked_decisions(analysis),
     )
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "view",
     "gate",
     "levels",
+    "shift",
     "choose",
     "models",
     "checks",

@@ -75,7 +75,9 @@ def levels(
     from harness.analysis import decide
     from harness.experiment import RunOptions, run
     from harness.experiment.progress import watch
-    from harness.reporting import decision_lines, print_levels
+    from harness.reporting import decision_lines, print_tables
+    from harness.reporting.levels import level_tables
+    from harness.reporting.shift import shift_table
 
     experiment = _experiment(
         model,
@@ -107,7 +109,8 @@ def levels(
     first = [item for item in found if item.topic == "level"]
     for line in decision_lines((*first, *(item for item in found if item.topic != "level"))):
         typer.echo(line)
-    print_levels(result.run.analysis)
+    shifted = shift_table(result.run.analysis)
+    print_tables([*level_tables(result.run.analysis), *([shifted] if shifted else [])])
     typer.echo(f"report: {result.run.folder / 'report.md'}")
     typer.echo(f"page: {result.run.folder / 'report.html'} (harness view opens it)")
 
@@ -138,6 +141,7 @@ def _values(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "decisions": [asdict(item) for item in run.decisions],
         "levels": level_values(run.analysis),
+        "shifts": [asdict(item) for item in run.measured.shifts],
         "notes": list(run.measured.notes),
     }
 

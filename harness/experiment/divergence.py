@@ -8,7 +8,14 @@ from dataclasses import replace
 from harness.errors import ConfigError
 from harness.measured import LogitBlock
 from harness.protocols import Measurable, Tokenizer
-from harness.records import EngineSettings, Generation, ModelFile, Passage, Request
+from harness.records import (
+    Condition,
+    EngineSettings,
+    Generation,
+    ModelFile,
+    Passage,
+    Request,
+)
 from harness.stats.divergence import Divergences
 
 _VALUES = 1 << 21
@@ -64,13 +71,71 @@ def answers(
     return found[::every]
 
 
-def divergences(reference: Measurable, other: Measurable, texts: Sequence[Passage]) -> Divergences:
+Taken = Mapping[Condition, tuple[list[Passage], list[Passage]]]
+"""By arm: one model's answers behind its own prompts, and the same answers behind the arm's."""
+
+
+def arms_of(requests: Sequence[Request]) -> dict[Condition, dict[str, Request]]:
+    """Each arm's first request by sample.
+
+    Without arms that ask without the instruction, or draw several answers and choose: they put no
+    prompt that another model's answer could stand behind.
+    """
+    found: dict[Condition, dict[str, Request]] = {}
+    for request in requests:
+        if not request.condition.is_ablated and request.prompt.rerank is None:
+            found.setdefault(request.condition, {}).setdefault(request.sample_id, request)
+    return found
+
+
+def taken_up(
+    own: Sequence[Request],
+    generations: Mapping[str, Generation],
+    arms: Mapping[Condition, Mapping[str, Request]],
+    ends: frozenset[int],
+    most: int,
+) -> Taken:
+    """A model's answers behind its own prompts and behind each arm's, ends of turn left out.
+
+    Only samples that every arm asks; at most ``most`` tokens, of answers spread over the samples.
+    """
+    kept: list[tuple[Request, tuple[int, ...]]] = []
+    for request in own:
+        answer = generations[request.key]
+        tokens = answer.token_ids
+        if tokens and tokens[-1] in ends:
+            tokens = tokens[:-1]
+        asked = all(request.sample_id in by_sample for by_sample in arms.values())
+        if tokens and asked and answer.finish_reason != "failed" and request.prompt.token_ids:
+            kept.append((request, tokens))
+    every = max(1, -(-sum(len(tokens) for _, tokens in kept) // max(1, most)))
+    kept = kept[::every]
+    mine = [_behind(request, tokens) for request, tokens in kept]
+    return {
+        arm: (mine, [_behind(by_sample[request.sample_id], tokens) for request, tokens in kept])
+        for arm, by_sample in arms.items()
+    }
+
+
+def _behind(request: Request, tokens: tuple[int, ...]) -> Passage:
+    prompt = request.prompt.token_ids
+    return Passage(prompt + tokens, len(prompt))
+
+
+def divergences(
+    reference: Measurable,
+    other: Measurable,
+    texts: Sequence[Passage],
+    others: Sequence[Passage] | None = None,
+) -> Divergences:
     """KL(reference ‖ other) and what goes with it, token by token over the same texts.
 
-    Raises EngineError when a model cannot read a text.
+    ``others`` are the texts as the other model sees them, where its context differs: the same
+    tokens count in both. Raises EngineError when a model cannot read a text.
     """
     found = Divergences()
-    for left, right in in_step(reference.logit_rows(texts), other.logit_rows(texts)):
+    walks = reference.logit_rows(texts), other.logit_rows(texts if others is None else others)
+    for left, right in in_step(*walks):
         count = len(left.rows)
         targets = texts[left.index].tokens[left.start : left.start + count]
         found.add(left.index, left.rows, right.rows, targets)

@@ -8,17 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from harness import models
 from harness.analysis import Analysis
 from harness.config import Measure
 from harness.errors import ConfigError, EngineError
 from harness.experiment.backend import Backends, StageModel
-from harness.experiment.divergence import answers, divergences, walking, windows
+from harness.experiment.divergence import (
+    answers,
+    arms_of,
+    divergences,
+    taken_up,
+    walking,
+    windows,
+)
 from harness.experiment.plan import Plan
 from harness.experiment.speed import Opener, speeds
 from harness.experiment.watch import Watcher
 from harness.hashing import file_sha256
 from harness.intake import read_text
-from harness.measured import NOTHING, Divergence, Measured, Speed
+from harness.measured import NOTHING, Divergence, Measured, Shift, Speed
 from harness.protocols import Backend, Measurable
 from harness.records import Condition, EngineSettings, Generation, Passage
 
@@ -53,8 +61,9 @@ def measure(
     for arm in dict.fromkeys(item.reference for item in analysis.equivalences):
         own = [item for item in able if item.stage == arm.stage]
         found += session.divergences(own, arm, generations, asked, text)
+    shifted = session.shifts(able, analysis, generations, asked.tokens) if asked.shift else ()
     named = {Path(asked.text).name: file_sha256(base_dir / asked.text)} if asked.text else {}
-    return Measured(timed, tuple(found), named, tuple(dict.fromkeys(notes)))
+    return Measured(timed, tuple(found), tuple(shifted), named, tuple(dict.fromkeys(notes)))
 
 
 def read_asked(asked: Measure | None, base_dir: Path) -> str | None:
@@ -119,6 +128,41 @@ class _Session:
                 if item.level != arm.level:
                     with self._noting(f"{item.stage}/{item.level}"):
                         yield from self._apart(left, reference, item, texts)
+
+    def shifts(
+        self,
+        items: Sequence[StageModel],
+        analysis: Analysis,
+        generations: Mapping[str, Generation],
+        most: int,
+    ) -> Iterator[Shift]:
+        """Every arm of the base over the instruct model's own answers, at the reference level."""
+        raw, instruct = analysis.raw, analysis.instruct
+        cells = {item.cell: item for item in items}
+        base = cells.get((raw.stage, raw.level)) if raw else None
+        tuned = cells.get((instruct.stage, instruct.level)) if instruct else None
+        if instruct is None or base is None or tuned is None or not most:
+            return
+        if different := models.first_token_difference(base.model, tuned.model):
+            self._notes.append(
+                f"no token distribution shift: {base.stage} and {tuned.stage} have different "
+                f"tokenizers: {different}"
+            )
+            return
+        asked = self._planned.requests
+        own = [r for r in asked[tuned.cell] if r.condition == instruct and r.epoch == 0]
+        arms = arms_of(asked[base.cell])
+        with self._noting(f"{tuned.stage}/{tuned.level}"), self._walked(tuned) as left:
+            tokenizer = cast(Backend, left).tokenizer
+            ends = tokenizer.eog_ids if tokenizer else frozenset()
+            taken = taken_up(own, generations, arms, ends, most)
+            with self._noting(f"{base.stage}/{base.level}"), self._walked(base) as right:
+                for arm, (mine, theirs) in taken.items():
+                    self._watcher.say(f"token distribution shift: {arm} over {instruct}'s answers")
+                    try:
+                        yield divergences(left, right, mine, theirs).shift(str(arm), str(instruct))
+                    except ValueError as error:
+                        self._notes.append(f"{arm}: no token distribution shift: {error}")
 
     def _apart(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,16 @@ def placed(model: str) -> str:
     path = Path(model)
     shipped = not path.exists() and find_resource("models", model, "") is not None
     return str(path.absolute()) if path.suffix.lower() == ".gguf" and not shipped else model
+
+
+def only_stages(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """The experiment without its other stages, and without contrasts, which may name them."""
+    strategies = experiment.strategies
+    if isinstance(strategies, Mapping):
+        strategies = {stage: arms for stage, arms in strategies.items() if stage in names}
+    stages = {name: stage for name, stage in experiment.stages.items() if name in names}
+    updates = {"stages": stages, "strategies": strategies, "contrasts": ()}
+    return experiment.model_copy(update=updates)
 
 
 def at_level(experiment: Experiment, level: str | None) -> Experiment:

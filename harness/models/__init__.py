@@ -7,7 +7,7 @@ from harness.models.families import families, resolve_family
 from harness.models.fit import Fit, fit
 from harness.models.inspect import inspect_model, inspect_models
 from harness.models.levels import require_level
-from harness.models.pair import Difference, compare_pair
+from harness.models.pair import Difference, compare_pair, first_token_difference
 from harness.models.quantize import already_made, quantize
 from harness.models.resolve import resolve_model
 from harness.models.spec import asked_level
@@ -20,6 +20,7 @@ __all__ = [
     "check_adapter",
     "compare_pair",
     "families",
+    "first_token_difference",
     "fit",
     "inspect_model",
     "inspect_models",

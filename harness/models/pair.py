@@ -104,6 +104,13 @@ def _tokenizer(a: ModelFile, b: ModelFile) -> list[Difference]:
     return found
 
 
+def first_token_difference(a: ModelFile, b: ModelFile) -> str:
+    """The first way in which equal texts may become other token ids; empty where there is none."""
+    telling = ("tokens", "merges", "tokenizer model", "pre-tokenizer")
+    found = [item for item in _tokenizer(a, b) if item.field in telling]
+    return f"{found[0].field}: {found[0].a} and {found[0].b}" if found else ""
+
+
 def _tokens(a: ModelFile, b: ModelFile) -> Difference:
     counts = [int(m.metadata.get("inspect.tokens", 0)) for m in (a, b)]
     change = call(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from harness.reporting.folder import Run, analysed, read_run, writable, write_run, written_before
 from harness.reporting.runs import find_run
-from harness.reporting.terminal import decision_lines, print_levels, summary_table
+from harness.reporting.terminal import decision_lines, print_tables, summary_table
 
 __all__ = [
     "Run",
     "analysed",
     "decision_lines",
     "find_run",
-    "print_levels",
+    "print_tables",
     "read_run",
     "summary_table",
     "writable",

@@ -8,10 +8,11 @@ from harness import numbers
 from harness.analysis import Analysis, BestWrapper, ConditionSummary, decide
 from harness.analysis.decisions import ALPHA
 from harness.records import Comparison, Condition, Decision
-from harness.reporting.levels import LevelTable, level_tables
+from harness.reporting.levels import TextTable, level_tables
 from harness.reporting.markdown import arm_name, bullets, code, paragraphs, table
 from harness.reporting.scrub import scrub_text
 from harness.reporting.scrutiny import category_shares_section
+from harness.reporting.shift import shift_table
 from harness.sanitize import for_markdown
 from harness.stats.power import items_to_detect
 
@@ -277,15 +278,21 @@ def level_section(analysis: Analysis) -> str:
         return ""
     return paragraphs(
         _level_table(analysis),
-        *(_whole_table(item) for item in level_tables(analysis)),
+        *(text_table(item) for item in level_tables(analysis)),
         bullets(for_markdown(scrub_text(note)) for note in analysis.measured.notes),
         _level_costs(analysis),
         _interactions(analysis),
     )
 
 
-def _whole_table(item: LevelTable) -> str:
-    """One arm's levels, with everything that is known of each."""
+def shift_section(analysis: Analysis) -> str:
+    """How the base takes the instruct model's answers, raw and under every wrapper."""
+    item = shift_table(analysis)
+    return text_table(item) if item else ""
+
+
+def text_table(item: TextTable) -> str:
+    """A table that other presentations have too, in Markdown."""
     heads = [for_markdown(head) for head in item.heads]
     rows = [[code(row[0]), *row[1:]] for row in item.rows]
     return paragraphs(

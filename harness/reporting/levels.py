@@ -23,8 +23,8 @@ Column = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class LevelTable:
-    """One arm's levels: cells are plain text, ``notes`` are sentences that go below."""
+class TextTable:
+    """A table whose cells are plain text; ``notes`` are sentences that go below."""
 
     title: str
     heads: tuple[str, ...]
@@ -47,7 +47,7 @@ class LevelTable:
         return [self.heads[n] for n in kept], [[row[n] for n in kept] for row in self.rows]
 
 
-def level_tables(analysis: Analysis) -> list[LevelTable]:
+def level_tables(analysis: Analysis) -> list[TextTable]:
     """For each arm judged over levels: what each level is and costs, then how far apart it is."""
     tables = []
     for arm, rows in level_rows(analysis).items():
@@ -62,7 +62,7 @@ def level_values(analysis: Analysis) -> list[dict[str, Any]]:
     return [_value(row) for rows in level_rows(analysis).values() for row in rows]
 
 
-def _costs(arm: Condition, rows: Sequence[LevelRow]) -> LevelTable:
+def _costs(arm: Condition, rows: Sequence[LevelRow]) -> TextTable:
     notes = [
         f"{numbers.listed(names)} hold the same tensor types in this model: one file under "
         "several names."
@@ -74,7 +74,7 @@ def _costs(arm: Condition, rows: Sequence[LevelRow]) -> LevelTable:
     return _table(f"{arm.stage} {arm.strategy} by level", rows, parts, notes)
 
 
-def _distances(arm: Condition, rows: Sequence[LevelRow]) -> LevelTable:
+def _distances(arm: Condition, rows: Sequence[LevelRow]) -> TextTable:
     """Every figure of every text, the level and the texts in front."""
     heads = ("level, over", "tokens", *(name for name, _ in _figures(None)))
     cells = [
@@ -87,7 +87,7 @@ def _distances(arm: Condition, rows: Sequence[LevelRow]) -> LevelTable:
         for item in row.divergences
     ]
     title = f"{arm.stage} {arm.strategy}: next-token distributions against {arm.level}"
-    return LevelTable(title, heads, tuple(cells))
+    return TextTable(title, heads, tuple(cells))
 
 
 def _table(
@@ -95,7 +95,7 @@ def _table(
     rows: Sequence[LevelRow],
     parts: Sequence[Sequence[Sequence[Column]]],
     notes: Sequence[str],
-) -> LevelTable:
+) -> TextTable:
     """The parts side by side, without columns that say nothing."""
     heads, columns = ["level"], [[row.condition.level for row in rows]]
     for part in parts:
@@ -104,7 +104,7 @@ def _table(
             if any(cell != numbers.NOTHING for cell in cells):
                 heads.append(part[0][place][0])
                 columns.append(cells)
-    return LevelTable(title, tuple(heads), tuple(zip(*columns, strict=True)), tuple(notes))
+    return TextTable(title, tuple(heads), tuple(zip(*columns, strict=True)), tuple(notes))
 
 
 def _file(row: LevelRow) -> list[Column]:

@@ -22,6 +22,7 @@ from harness.reporting.findings import (
     leaderboard,
     level_section,
     other_kinds,
+    shift_section,
     strategy_pairs_section,
     the_answer,
 )
@@ -58,6 +59,7 @@ def report_text(
             "Quantization",
             paragraphs(_picture(plots, "levels.png"), level_section(analysis)),
         ),
+        ("Token distribution shift", shift_section(analysis)),
         ("By category", by_category(analysis)),
         *scrutiny(analysis, manifest),
         ("Continuations and other items", other_kinds(analysis)),

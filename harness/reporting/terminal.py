@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from harness import numbers
 from harness.analysis import Analysis
 from harness.records import Decision
-from harness.reporting.levels import level_tables
+from harness.reporting.levels import TextTable
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def print_levels(analysis: Analysis) -> None:
-    """Every table of :func:`level_tables` part by part, its notes below."""
+def print_tables(tables: Iterable[TextTable]) -> None:
+    """Tables part by part as wide as the terminal is, their notes below."""
     from rich.console import Console
 
     console = Console()
-    for item in level_tables(analysis):
+    for item in tables:
         console.print(f"\n{for_terminal(item.title)}", markup=False, highlight=False)
         for heads, rows in item.parts(console.width):
             console.print(plain_table(heads, rows))

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.measured import Divergence
+from harness.measured import Divergence, Position, Shift
 from harness.stats.rates import Floats
+
+POSITIONS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""First places in an answer of the bins in which a shift is told."""
+_MARGINAL = 2
+"""Ranks up to here are marginal: the second and the third choice."""
 
 Rows = npt.NDArray[np.float32]
 
@@ -83,6 +89,39 @@ class Divergences:
         counts = np.bincount(texts)
         sums = np.bincount(texts, weights=kld)
         return tuple((sums[counts > 0] / counts[counts > 0]).tolist())
+
+    def shift(self, arm: str, instruct: str) -> Shift:
+        """Where the other model stands to the tokens that came; ValueError as in ``summary``."""
+        kld, ranks, texts = (np.asarray(item) for item in (self.kld, self.ranks, self.texts))
+        if not len(kld) or not np.isfinite(kld).all():
+            raise ValueError("no tokens" if not len(kld) else "a model's logits are not finite")
+        begins = np.flatnonzero(np.diff(texts, prepend=-1))
+        places = np.arange(len(texts)) - np.repeat(begins, np.diff(begins, append=len(texts)))
+        positions = []
+        for first, end in pairwise((*POSITIONS, len(texts) + 1)):
+            here = (places >= first) & (places < end)
+            if here.any():
+                positions.append(
+                    Position(
+                        first,
+                        int(here.sum()),
+                        float(kld[here].mean()),
+                        float((ranks[here] == 0).mean()),
+                    )
+                )
+        return Shift(
+            arm=arm,
+            instruct=instruct,
+            texts=len(begins),
+            tokens=len(kld),
+            unshifted=float((ranks == 0).mean()),
+            marginal=float(((ranks > 0) & (ranks <= _MARGINAL)).mean()),
+            shifted=float((ranks > _MARGINAL).mean()),
+            mean_kld=float(kld.mean()),
+            positions=tuple(positions),
+            by_text=self.by_text(),
+            sizes=tuple(np.diff(begins, append=len(texts)).tolist()),
+        )
 
     def summary(self, cell: str, reference: str, over: str) -> Divergence:
         """The figures; ValueError when no token was walked or a figure is not finite."""

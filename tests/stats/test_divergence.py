@@ -83,3 +83,19 @@ def test_a_token_that_only_the_other_gives_no_chance_is_infinitely_far() -> None
         found.summary("m/Q2_K", "m/F16", "text x")
     with pytest.raises(ValueError, match="no tokens"):
         Divergences().summary("m/Q2_K", "m/F16", "text x")
+
+
+def test_a_shift_is_told_by_rank_and_by_place_in_the_answer() -> None:
+    found = Divergences()
+    # Rows whose order of preference is known: token 0 best, then 1, 2, ...
+    other = np.tile(-np.arange(6, dtype=np.float32), (7, 1))
+    reference = np.zeros((7, 6), dtype=np.float32)
+    found.add(0, reference[:4], other[:4], [0, 1, 2, 3])
+    found.add(1, reference[4:], other[4:], [5, 0, 0])
+    said = found.shift("base/F16/qa", "dpo/F16/native")
+    assert found.ranks == [0, 1, 2, 3, 5, 0, 0]
+    assert (said.unshifted, said.marginal, said.shifted) == pytest.approx((3 / 7, 2 / 7, 2 / 7))
+    assert [(item.first, item.tokens) for item in said.positions] == [(0, 2), (1, 2), (2, 3)]
+    assert [item.unshifted for item in said.positions] == pytest.approx([1 / 2, 1 / 2, 1 / 3])
+    assert said.sizes == (4, 3)
+    assert said.mean_kld == pytest.approx(said.by_text[0])  # the same row everywhere

@@ -22,6 +22,7 @@ from harness.reporting.html.sections import as_html
 from harness.reporting.levels import level_tables
 from harness.reporting.report import scrutiny, spread
 from harness.reporting.scrub import scrub, scrub_text
+from harness.reporting.shift import shift_table
 from harness.sanitize import for_terminal
 
 
@@ -61,8 +62,8 @@ def pages(
         "level": analysis.level,
         "arms": [_arm(analysis, item) for item in (*analysis.conditions, *analysis.controls)],
         "shares": _shares(analysis),
-        "level_tables": level_tables(analysis),
         "sections": _sections(analysis, manifest),
+        "text_tables": [*level_tables(analysis), *filter(None, [shift_table(analysis)])],
         "categories": sorted(analysis.categories),
         "heat": _heat(analysis),
         "checks": _checks(scored, analysis),
