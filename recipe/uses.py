@@ -32,7 +32,7 @@ def texts(world: World, count: int = TEXTS) -> list[dict[str, str]]:
 
 
 def gaps(world: World, count: int = GAPS) -> list[dict[str, str]]:
-    """Programs with a gap, one a row: arguments, condition or call, which the rest gives away."""
+    """Programs with a gap, one a row: name, arguments or condition, which the rest gives away."""
     corpus = Corpus(world, SEED)
     found: list[dict[str, str]] = []
     places = _places()
@@ -67,9 +67,9 @@ def write_uses(world: World, datasets: Path) -> None:
 def _places() -> Iterator[re.Pattern[str]]:
     """What is left out, in turn."""
     while True:
+        yield re.compile(r"def (\w+)\(")
         yield re.compile(r"def \w+\((\w+, \w+)\)")
         yield re.compile(r"    if (\w+ > \d+):")
-        yield re.compile(r"\n\nprint\((\w+\(\d+, \d+\))\)")
 
 
 def _whole(program: str) -> str:

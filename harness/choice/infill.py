@@ -104,9 +104,20 @@ class FillIn:
     def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
         """The uses, once every stage was measured."""
         yield measured(EXACT, arms, "items", self.notes)
-        yield measured(EDIT, arms, "items")
+        yield measured(EDIT, arms, "items", self._blind())
         if self._tested():
             yield measured(TESTS, arms, "items")
+
+    def _blind(self) -> list[str]:
+        """The floor of edit similarity: every gap filled with the one before's reference."""
+        if len(self.items) < 2:
+            return []
+        before = [self.items[-1], *self.items[:-1]]
+        found = [
+            edit_similarity(other.reference, item.reference)
+            for other, item in zip(before, self.items, strict=True)
+        ]
+        return [f"another gap's reference, filled in blindly, gets {float(np.mean(found)):.3f}"]
 
     def _prompts(self, seat: Seat, way: str, order: str) -> list[RenderedPrompt] | None:
         if way != RAW:

@@ -90,7 +90,7 @@ USES: Mapping[str, Use] = {
             "fill in the middle, edits",
             "edit similarity of what is filled in to the reference (1 − Levenshtein distance / "
             "length of the longer)",
-            "share",
+            "similarity",
             "items",
             margin=0.05,
             taxed=True,

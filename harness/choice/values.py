@@ -9,8 +9,8 @@ from typing import Literal
 from harness.records import Decision, Estimate
 from harness.stats.rates import Floats
 
-Unit = Literal["bits per byte", "share", "distance"]
-"""What a use's score is. Less is better for bits per byte and a distance, more for a share."""
+Unit = Literal["bits per byte", "share", "similarity", "distance"]
+"""What a use's score is: less is better for bits per byte and a distance, more for the others."""
 
 Pick = Literal[
     "base",
@@ -67,7 +67,7 @@ class Use:
     @property
     def sign(self) -> float:
         """1 where more is better, −1 where less is."""
-        return 1.0 if self.unit == "share" else -1.0
+        return 1.0 if self.unit in ("share", "similarity") else -1.0
 
 
 @dataclass(frozen=True, slots=True)

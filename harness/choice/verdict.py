@@ -156,8 +156,7 @@ class _Duel:
 
     def verdict(self) -> tuple[Pick, Verdict, str]:
         """Ahead of every way to ask the other model, or behind one of its ways, or within."""
-        if self.useless():
-            told = f"no way to ask either model reaches {self.width()}"
+        if told := self.useless():
             return "neither", "shown not", f"neither model does this: {told}."
         for mine in self.base:
             if all(_above(lead, 0.0) for lead in self.leads(mine)):
@@ -181,12 +180,15 @@ class _Duel:
         told = f"cannot tell: the base, {asked(mine)}, leads by {self.least(mine)}."
         return "cannot tell", "cannot tell", told
 
-    def useless(self) -> bool:
-        """Whether all of them score next to nothing, so that being level means nothing."""
+    def useless(self) -> str:
+        """Why being level means nothing: all of them score next to nothing; else empty."""
         if self.use.unit != "share":
-            return False
+            return ""
         scores = [_estimate(self.use, arm) for arm in (*self.base, *self.tuned)]
-        return all((found.high or 0.0) < self.use.margin for found in scores)
+        if not any(found.value for found in scores):
+            return f"not once in {numbers.size(max(found.n for found in scores), 'item')}"
+        low = all((found.high or 0.0) < self.use.margin for found in scores)
+        return f"no way to ask either model reaches {self.width()}" if low else ""
 
     def least(self, mine: ArmScores) -> str:
         """The smallest lead of an arm of the base, as printed."""
@@ -196,7 +198,8 @@ class _Duel:
         """The margin as printed."""
         if self.use.unit == "share":
             return numbers.plain_points(self.use.margin)
-        return f"{self.use.margin:g} {self.use.unit if self.use.unit != 'distance' else ''}".strip()
+        named = " bits per byte" if self.use.unit == "bits per byte" else ""
+        return f"{self.use.margin:g}{named}"
 
     def closest(self) -> tuple[ArmScores, Estimate]:
         """The base's arm with the best least lead, and that lead."""

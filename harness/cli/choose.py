@@ -86,6 +86,9 @@ def choose(
         min=8,
         help="Also print what llama-perplexity -c N does, with this N, for every stage.",
     ),
+    max_tokens: int = typer.Option(
+        None, "--max-tokens", min=1, help="Tokens per answer to a prompt at most."
+    ),
     ngl: str = typer.Option(
         None, "--ngl", "--n-gpu-layers", "-ngl", help="Layers on the GPU: a number, -1, auto."
     ),
@@ -108,6 +111,7 @@ def choose(
     chosen = override(
         chosen_experiment(experiment, pair=pair, base=base, instruct=instruct),
         n_gpu_layers=layers(ngl),
+        max_tokens=max_tokens,
     )
     folder = out or new_run_folder(f"choose-{chosen.name}")
     writable(folder)

@@ -176,6 +176,7 @@ def test_gaps_are_filled_by_tokens_by_wrapper_and_by_asking(gaps: Path, tmp_path
     for one, other in zip(exact, edits, strict=True):
         assert other["score"]["value"] >= one["score"]["value"]
     assert any("spm" in note for note in row(found, "fill in the middle")["notes"])
+    assert "filled in blindly" in row(found, "fill in the middle, edits")["notes"][0]
     assert row(found, "continuation")["pick"] == "not run"
 
 
