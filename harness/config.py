@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from harness.errors import ConfigError
-from harness.intake import load_yaml, near, plainly, read_text, shown
+from harness.intake import load_yaml, meant, near, plainly, read_text, shown
 from harness.records import ABLATED, OPENING_REMOVED, Arm, Condition, EngineSettings, Sampling
 from harness.resources import find_resource, resource_dir
 
@@ -460,9 +460,10 @@ def load_experiment(source: str | Path) -> Experiment:
     """
     path = find_resource("experiments", str(source), ".yaml")
     if path is None:
-        known = ", ".join(sorted(p.stem for p in resource_dir("experiments").glob("*.yaml")))
+        known = sorted(p.stem for p in resource_dir("experiments").glob("*.yaml"))
         raise ConfigError(
-            f"no experiment {str(source)!r}: no such file, and the shipped ones are: {known}"
+            f"no experiment {str(source)!r}: no such file, and the shipped ones are: "
+            f"{', '.join(known)}{meant(source, known)}"
         )
     data = load_yaml(read_text(path), str(path))
     if not isinstance(data, dict):

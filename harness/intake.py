@@ -256,6 +256,11 @@ def near(name: object, accepted: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}? " if close else ""
 
 
+def meant(name: object, accepted: Iterable[str]) -> str:
+    """``; did you mean 'prompt'?`` behind a message, when an accepted name is close."""
+    return f"; {hint.strip()}" if (hint := near(name, accepted)) else ""
+
+
 def unknown_key(name: object, accepted: Sequence[str]) -> str:
     """``unknown key 'promt'; did you mean 'prompt'? accepted: ...``"""
     return f"unknown key {str(name)!r:.80}; {near(name, accepted)}accepted: {', '.join(accepted)}"

@@ -13,6 +13,7 @@ from harness.atomic import writing
 from harness.cli.app import app
 from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError
+from harness.intake import meant
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def list_(
 ) -> None:
     """List what there is: checks, suites, experiments, strategies, controls or families."""
     if kind not in KINDS:
-        raise ConfigError(f"there is no list of {kind!r}; there are {', '.join(KINDS)}")
+        there = f"there are {', '.join(KINDS)}{meant(kind, KINDS)}"
+        raise ConfigError(f"there is no list of {kind!r}; {there}")
     if kind == "checks":
         from harness.checks import load_plugins
 

@@ -10,6 +10,7 @@ import typer
 from harness.cli.app import app
 from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError
+from harness.intake import meant
 from harness.sanitize import for_terminal
 
 _MISMATCHES = 50
@@ -93,7 +94,9 @@ def compare(
     from harness.reporting.comparison import FORMATS
 
     if form not in FORMATS:
-        raise ConfigError(f"--format {form!r:.40}: accepted: {', '.join(FORMATS)}")
+        raise ConfigError(
+            f"--format {form!r:.40}: accepted: {', '.join(FORMATS)}{meant(form, FORMATS)}"
+        )
     text = FORMATS[form](compare_runs(read_run(run_a), read_run(run_b)))
     if out is not None:
         write_text(out, text)
@@ -164,7 +167,8 @@ def export(
     from harness.reporting.show import Wanted, chosen
 
     if layout not in ("sft", "preferences"):
-        raise ConfigError(f"--as {layout!r:.40}: accepted: sft, preferences")
+        hint = meant(layout, ["sft", "preferences"])
+        raise ConfigError(f"--as {layout!r:.40}: accepted: sft, preferences{hint}")
     rows = chosen(read_run(run), Wanted(arms=arm))
     count = 0
     with writing(out) as stream:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from harness.errors import ModelNotFound
+from harness.intake import meant
 
 REGISTRY = Path(__file__).resolve().parent.parent / "families.yaml"
 
@@ -26,9 +27,12 @@ def resolve_family(name: str) -> Mapping[str, str]:
 
     Raises ModelNotFound listing the families there are.
     """
-    entry = families().get(name)
+    known = families()
+    entry = known.get(name)
     if entry is None:
-        raise ModelNotFound(f"no family {name!r}; the registry has {', '.join(families())}")
+        raise ModelNotFound(
+            f"no family {name!r}; the registry has {', '.join(known)}{meant(name, known)}"
+        )
     return {
         stage: f"{where['repo']}@{where['revision']}" for stage, where in entry["stages"].items()
     }

@@ -13,7 +13,7 @@ from typing import Any
 from harness.atomic import replacing, write_text
 from harness.errors import ModelInvalid, QuantizeError
 from harness.hashing import canonical_json, tagged_hash
-from harness.intake import opened
+from harness.intake import meant, opened
 from harness.models.digest import sha256_of
 from harness.models.ggml import FILE_TYPES, LEVELS
 from harness.models.inspect import inspect_model
@@ -93,7 +93,9 @@ def quantized_name(model: ModelFile, level: str) -> str:
 def _file_type(level: str) -> int:
     number = LEVELS.get(canonical_level(level))
     if number is None:
-        raise QuantizeError(f"no level {level!r}: llama.cpp makes {', '.join(sorted(LEVELS))}")
+        raise QuantizeError(
+            f"no level {level!r}: llama.cpp makes {', '.join(sorted(LEVELS))}{meant(level, LEVELS)}"
+        )
     return number
 
 

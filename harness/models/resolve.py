@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import ConfigError, DigestMismatch, ModelNotFound
+from harness.intake import meant
 from harness.models.digest import sha256_of_set
 from harness.models.levels import canonical_level, choose
 from harness.models.shards import shard_paths
@@ -67,8 +70,19 @@ def find_local(spec: str, level: str | None, base_dir: Path) -> Path | None:
     if a_file and not named:
         raise ModelNotFound(
             f"no file {tried[0]}; check the path (also looked among shipped models)"
+            f"{meant(tried[0].name, _names_beside(tried))}"
         )
     return None
+
+
+def _names_beside(places: Sequence[Path]) -> list[str]:
+    """The names of the model files where one was looked for."""
+    found: set[str] = set()
+    for place in places:
+        # A name too long for a file system, a folder that may not be read.
+        with contextlib.suppress(OSError, ValueError):
+            found |= {path.name for path in place.parent.glob("*.gguf")}
+    return sorted(found)
 
 
 def _shipped() -> tuple[Path, ...]:

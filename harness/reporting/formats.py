@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.atomic import replacing, writing
 from harness.errors import ConfigError
+from harness.intake import meant
 from harness.numbers import cell
 from harness.reporting.cells import write_csv
 from harness.reporting.folder import Run
@@ -22,7 +23,9 @@ def parse_formats(text: str | None) -> tuple[str, ...]:
     names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
     for name in names:
         if name not in FORMATS:
-            raise ConfigError(f"--format {name!r:.40}: accepted: {', '.join(FORMATS)}")
+            raise ConfigError(
+                f"--format {name!r:.40}: accepted: {', '.join(FORMATS)}{meant(name, FORMATS)}"
+            )
     if "parquet" in names:
         try:
             import pyarrow  # noqa: F401

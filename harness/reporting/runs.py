@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.intake import near, shown
+from harness.intake import meant, near, shown
 from harness.reporting.rows import read_manifest
 from harness.resources import reports_dir
 
@@ -54,7 +54,7 @@ def find_run(name: str | Path, reports: Path | None = None) -> Path:
         known = sorted({folder.parent.name for folder in run_folders(reports)})
         raise ConfigError(
             f"no run {shown(text)}: no such folder, and {reports}/ has runs of: "
-            f"{', '.join(known) or 'nothing yet'}"
+            f"{', '.join(known) or 'nothing yet'}{meant(text, [*known, 'latest'])}"
         )
     return found[-1]
 
