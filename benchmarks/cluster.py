@@ -3,7 +3,8 @@
 *The driver*: a backend that answers at once, on two nodes of this machine: planned, handed out,
 answered, brought back and stored; what is timed is everything between the plan and the last row in
 the store. *Two actors*: the bundled family's base model by one node of one processor and by two,
-one thread each; actors are started and the model is opened before the clock.
+one thread each, in turns, so that what else the machine does falls on both alike; actors are up
+and the model is open before the clock starts.
 """
 
 from __future__ import annotations
@@ -106,10 +107,11 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Timed:
-    """Answers and the seconds they took, turn by turn."""
+    """Answers, the seconds they took, turn by turn, and this process's own of a processor."""
 
     answers: int
     seconds: list[float]
+    spent: list[float]
 
     @property
     def rate(self) -> float:
@@ -118,44 +120,54 @@ class Timed:
 
     def __str__(self) -> str:
         turns = ", ".join(f"{self.answers / took:,.0f}" for took in self.seconds)
-        return f"{self.rate:,.0f} answers/s ({turns})"
+        own = self.answers / statistics.median(self.spent)
+        return f"{self.rate:,.0f} answers/s ({turns}); {own:,.0f} a second of the driver's CPU"
 
 
 @contextmanager
-def on_nodes(count: int, experiment: Experiment) -> Iterator[Backends]:
-    """The backends of a cluster of so many nodes of one processor."""
+def two_nodes(experiment: Experiment) -> Iterator[tuple[Backends, Backends]]:
+    """The backends of a cluster of two nodes of one processor: of one of them, and of both."""
     from ray.cluster_utils import Cluster
 
     from harness.cluster import ClusterBackends, joined
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
-        for _ in range(count):
+        for _ in range(2):
             cluster.add_node(num_cpus=1)
         with joined(str(cluster.address), experiment.engine.ray) as nodes:
-            yield ClusterBackends(nodes)
+            first = replace(nodes, nodes=nodes.nodes[:1], notes=[], _parties={})
+            yield ClusterBackends(first), ClusterBackends(nodes)
     finally:
         cluster.shutdown()
 
 
-def timed(experiment: Experiment, backends: Backends, folder: Path, repeats: int) -> Timed:
-    """Generate everything into a new store, again and again; the first turn is not counted."""
-    seconds: list[float] = []
-    prepared = prepare(experiment, RunOptions(base_dir=ROOT), backends=backends)
+def timed(
+    experiment: Experiment, several: Sequence[Backends], folder: Path, repeats: int
+) -> list[Timed]:
+    """Generate everything into a new store by each of them in turn; the first turn warms up."""
+    seconds: list[list[float]] = [[] for _ in several]
+    spent: list[list[float]] = [[] for _ in several]
+    prepared = [
+        prepare(experiment, RunOptions(base_dir=ROOT), backends=backends) for backends in several
+    ]
     answers = 0
     for turn in range(repeats + 1):
-        store = folder / f"{time.monotonic_ns()}.sqlite"
-        plan = prepared.plan
-        few = {cell: requests[:64] for cell, requests in plan.requests.items()}
-        asked = prepared if turn else replace(prepared, plan=replace(plan, requests=few))
-        with Store(store) as opened:
-            begin = time.perf_counter()
-            found = generate(asked, opened, True, watcher=Watcher())
-            took = time.perf_counter() - begin
-        if turn:
-            seconds.append(took)
-            answers = found.generated
-    return Timed(answers, seconds)
+        for number, whole in enumerate(prepared):
+            few = {cell: requests[:64] for cell, requests in whole.plan.requests.items()}
+            asked = whole if turn else replace(whole, plan=replace(whole.plan, requests=few))
+            store = folder / f"{time.monotonic_ns()}.sqlite"
+            with Store(store) as opened:
+                begin, used = time.perf_counter(), time.process_time()
+                found = generate(asked, opened, True, watcher=Watcher())
+                took, cpu = time.perf_counter() - begin, time.process_time() - used
+            if turn:
+                seconds[number].append(took)
+                spent[number].append(cpu)
+                answers = found.generated
+    kept = store.stat().st_size / answers
+    print(f"{answers:,} answers take {kept:,.0f} bytes each in the store", flush=True)
+    return [Timed(answers, *turns) for turns in zip(seconds, spent, strict=True)]
 
 
 def driver(folder: Path, answers: int, repeats: int) -> None:
@@ -172,9 +184,10 @@ def driver(folder: Path, answers: int, repeats: int) -> None:
         },
         "driver",
     )
-    print(f"here, no cluster: {timed(experiment, Backends(), folder, repeats)}", flush=True)
-    with on_nodes(2, experiment) as backends:
-        print(f"two nodes: {timed(experiment, backends, folder, repeats)}", flush=True)
+    with two_nodes(experiment) as (_, both):
+        here, there = timed(experiment, [Backends(), both], folder, repeats)
+    print(f"here, no cluster: {here}")
+    print(f"two nodes: {there}", flush=True)
 
 
 def actors(folder: Path, items: int, repeats: int) -> None:
@@ -191,13 +204,11 @@ def actors(folder: Path, items: int, repeats: int) -> None:
         },
         "actors",
     )
-    rates = []
-    for count in (1, 2):
-        with on_nodes(count, experiment) as backends:
-            found = timed(experiment, backends, folder, repeats)
-        rates.append(found.rate)
-        print(f"{count} actor(s) of one thread: {found}", flush=True)
-    print(f"two actors are {rates[1] / rates[0]:.2f} times one")
+    with two_nodes(experiment) as several:
+        one, both = timed(experiment, several, folder, repeats)
+    print(f"one actor of one thread: {one}")
+    print(f"two actors of one thread: {both}")
+    print(f"two actors are {both.rate / one.rate:.2f} times one")
 
 
 if __name__ == "__main__":
