@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from harness.records import (
     Sample,
     request_key,
 )
+from harness.store import Store, default_store
 from harness.strategies import Template, find_template, load_templates
 
 RAW = "raw"
@@ -40,11 +41,15 @@ OnText = Callable[[Condition, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one condition said: the answer up to the first stop string, and how it came about."""
+    """What one condition said: the answer up to the first stop string, and how it came about.
+
+    ``stored``: it had been asked before, in a run or here, and no model was asked again.
+    """
 
     condition: Condition
     prompt: RenderedPrompt
     generation: Generation
+    stored: bool = False
 
     @property
     def text(self) -> str:
@@ -65,7 +70,8 @@ class Asking:
     """Loaded models to which any number of questions can be put; a context manager.
 
     ``chosen`` are strategies of the base stage beside ``raw`` (default: ``sys_qa``); the instruct
-    stage answers through ``native``. Raises HarnessError for whatever an experiment may lack.
+    stage answers through ``native``. ``store`` is the file in which answers are looked up and kept
+    (None: neither). Raises HarnessError for whatever an experiment may lack.
     """
 
     def __init__(
@@ -76,12 +82,14 @@ class Asking:
         level: str | None = None,
         base_dir: Path | None = None,
         backends: Backends | None = None,
+        store: Path | None = None,
     ) -> None:
         self.experiment = at_level(with_pair(experiment, None), level)
         self._templates = load_templates([Path(name) for name in self.experiment.templates])
         arms = _arms(self.experiment, chosen, self._templates)
         self._backends = backends or Backends()
         self._open = ExitStack()
+        self._store = self._open.enter_context(Store(store)) if store else None
         try:
             self._seats = tuple(self._load(arms, Finding(base_dir or Path.cwd())))
         except BaseException:
@@ -109,16 +117,40 @@ class Asking:
             for seat in self._seats
         ]
         for seat, requests in asked:
+            known = self._stored(requests.values())
+            for key, generation in known.items():
+                yield Answer(requests[key].condition, requests[key].prompt, generation, True)
+            waiting = {key: request for key, request in requests.items() if key not in known}
 
-            def tell(key: str, text: str, known: Mapping[str, Request] = requests) -> None:
-                if on_text is not None and key in known:
-                    on_text(known[key].condition, text)
+            def tell(key: str, text: str, asked: Mapping[str, Request] = waiting) -> None:
+                if on_text is not None and key in asked:
+                    on_text(asked[key].condition, text)
 
+            if not waiting:
+                continue
             for generation in seat.backend.generate(
-                list(requests.values()), on_token=tell if on_text else None
+                list(waiting.values()), on_token=tell if on_text else None
             ):
-                request = requests[generation.request_key]
+                request = waiting[generation.request_key]
+                self._keep(request, generation)
                 yield Answer(request.condition, request.prompt, generation)
+
+    def _stored(self, requests: Iterable[Request]) -> dict[str, Generation]:
+        """Answers that a run or an earlier question left, by the keys of these requests."""
+        if self._store is None:
+            return {}
+        keys = {request.key: _run_key(request) for request in requests}
+        found = self._store.find(keys.values())
+        return {
+            key: replace(found[stored], request_key=key)
+            for key, stored in keys.items()
+            if stored in found
+        }
+
+    def _keep(self, request: Request, generation: Generation) -> None:
+        if self._store is not None:
+            key = _run_key(request)
+            self._store.add(replace(request, key=key), replace(generation, request_key=key))
 
     def close(self) -> None:
         """End the child processes and give their memory back."""
@@ -184,19 +216,27 @@ def ask(
     system: str | None = None,
     level: str | None = None,
     base_dir: Path | None = None,
+    use_cache: bool = True,
 ) -> list[Answer]:
     """Ask one question of the raw base, the wrapped base and the instruct model.
 
     ``experiment`` names their files (a YAML file, a shipped name, or an Experiment);
     ``strategies`` are the wrappers of the base (default: ``sys_qa``), ``system`` replaces their
-    system part and the instruct model's. Models are loaded and freed by each call: keep an
-    :class:`Asking` to ask more than once. Raises HarnessError.
+    system part and the instruct model's. Answers are stored, and not asked for twice unless
+    ``use_cache`` is false. Models are loaded and freed by each call: keep an :class:`Asking` to ask
+    more than once. Raises HarnessError.
     """
     found = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
-    with Asking(found, chosen=strategies, level=level, base_dir=base_dir) as asking:
+    store = default_store() if use_cache else None
+    with Asking(found, chosen=strategies, level=level, base_dir=base_dir, store=store) as asking:
         order = {condition: place for place, condition in enumerate(asking.conditions)}
         answers = list(asking.ask(question, system=system))
     return sorted(answers, key=lambda answer: order[answer.condition])
+
+
+def _run_key(request: Request) -> str:
+    """The request's key without its column: what a run would store its answer under."""
+    return request.key.rpartition("-")[0]
 
 
 def _arms(

@@ -38,6 +38,13 @@ for tool in cmake cc c++; do
     }
 done
 
+# pip says nothing while a compiler works for minutes: say that it does.
+begun=$(date +%s)
+(while sleep 20 >/dev/null 2>&1; do
+    echo "setup: still working, $(($(date +%s) - begun)) s"
+done) & beat=$!
+trap 'kill $beat 2>/dev/null || true' EXIT
+
 [ -x $venv/bin/python ] || "$python" -m venv $venv
 before=$(cat $venv/.gpu 2>/dev/null || true)
 export CMAKE_ARGS="$flags ${CMAKE_ARGS:-}"

@@ -131,6 +131,17 @@ def test_the_experiments_own_entries_can_be_asked_by_name(experiment: Experiment
     assert Condition("base", "F16", "alpaca") in answers
 
 
+def test_answers_are_kept_where_a_store_is_given(experiment: Experiment, tmp_path: Path) -> None:
+    def told(store: Path | None) -> list[tuple[str, bool]]:
+        with Asking(experiment, backends=seats(), store=store) as asking:
+            return [(answer.text, answer.stored) for answer in asking.ask("Capital of France?")]
+
+    first, again, bare = told(tmp_path / "s"), told(tmp_path / "s"), told(None)
+    assert [text for text, _ in first] == [text for text, _ in again] == [text for text, _ in bare]
+    assert {stored for _, stored in (*first, *bare)} == {False}
+    assert {stored for _, stored in again} == {True}
+
+
 def test_the_models_stay_loaded_between_two_questions(experiment: Experiment) -> None:
     with Asking(experiment, backends=seats()) as asking:
         first = list(asking.ask("One?"))

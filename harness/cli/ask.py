@@ -53,13 +53,18 @@ def ask(
         [], "--templates", exists=True, file_okay=False, help="Folder of your own templates."
     ),
     markdown: bool = typer.Option(False, "--markdown", help="Print Markdown for pasting."),
+    no_cache: bool = typer.Option(
+        False, "--no-cache", help="Ask again what was answered before; keep no answers."
+    ),
 ) -> None:
     """Put one question to the raw base, the wrapped base and the instruct model, side by side.
 
     In a terminal it asks for the next question and keeps the models loaded; Ctrl-C ends an answer.
+    What a run or an earlier question has answered is shown as it was ("stored").
     """
     from harness.asking import Asking
     from harness.experiment.override import chosen_experiment, override, system_text
+    from harness.store import default_store
 
     # With its output in a file nobody would see what it asks for.
     loop = sys.stdin.isatty() and sys.stdout.isatty() and not markdown
@@ -70,10 +75,11 @@ def ask(
         max_tokens=max_tokens,
         templates=templates,
     )
+    store = None if no_cache else default_store()
     names = [part.strip() for part in (strategies or "").split(",") if part.strip()] or None
     own = system_text(system)
     try:
-        with Asking(chosen, chosen=names, level=level) as asking:
+        with Asking(chosen, chosen=names, level=level, store=store) as asking:
             if chosen.warning and not markdown:
                 typer.echo(for_terminal(f"note: {chosen.warning}"), err=True)
             if loop:
@@ -81,7 +87,7 @@ def ask(
             else:
                 _answer(asking, question, own, markdown)
     except KeyboardInterrupt:
-        raise Interrupted("stopped; answers to `harness ask` are not stored") from None
+        raise Interrupted("stopped; an answer that was cut short is not kept") from None
 
 
 def _converse(asking: Asking, question: str | None, system: str | None) -> None:
@@ -211,7 +217,7 @@ def footing(answer: Answer) -> str:
     generation = answer.generation
     return (
         f"{generation.finish_reason} · {generation.prompt_tokens} prompt + "
-        f"{generation.completion_tokens} answer tokens"
+        f"{generation.completion_tokens} answer tokens" + (" · stored" if answer.stored else "")
     )
 
 

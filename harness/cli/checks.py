@@ -112,19 +112,13 @@ def _controls() -> list[tuple[str, str]]:
 
 
 def _families() -> list[tuple[str, str]]:
-    import yaml
+    from harness.models.families import families
 
-    import harness
-
-    path = Path(harness.__file__).parent / "families.yaml"
-    if not path.is_file():
-        return []
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    rows = []
-    for family, entry in (content.get("families") or {}).items():
-        for stage, place in (entry.get("stages") or {}).items():
-            rows.append((f"{family}/{stage}", str(place.get("repo") or place.get("path") or "")))
-    return rows
+    return [
+        (f"{family}/{stage}", str(place.get("repo") or place.get("path") or ""))
+        for family, entry in families().items()
+        for stage, place in (entry.get("stages") or {}).items()
+    ]
 
 
 _LISTS = {

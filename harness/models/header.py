@@ -290,7 +290,7 @@ class _Reader:
         missing = count
         while missing:
             window = self._peek(_WINDOW)
-            starts, end = _chain(window, missing)
+            starts, end = _strings(window, missing)
             if len(starts) == 0:
                 raise self._bad(
                     f"{self.where}: the string at byte {self.at} (element {count - missing} of "
@@ -366,42 +366,21 @@ class _Reader:
             self.odd.append(f"{extra} bytes follow the last tensor")
 
 
-def _chain(window: bytes, most: int) -> tuple[Starts, int]:
+def _strings(window: bytes, most: int) -> tuple[Starts, int]:
     """Where the length-prefixed strings that lie whole inside a window start, and where they end.
 
-    Takes at most ``most`` of them, the first at 0. A position is a candidate when the upper bytes
-    of the number there leave a length below 64 KiB; each candidate points to the position after
-    its string. Starting from one known start, every pass doubles both the starts known and the
-    length of a jump (pointer jumping, Wyllie 1979), so a window needs about log2(strings) passes.
+    Takes at most ``most`` of them, the first at 0; one of 64 KiB or more ends the row.
 
-    >>> _chain(struct.pack("<Q2sQ3s", 2, b"ab", 3, b"cde"), 9)[0].tolist()
+    >>> _strings(struct.pack("<Q2sQ3s", 2, b"ab", 3, b"cde"), 9)[0].tolist()
     [0, 10]
     """
-    data = np.frombuffer(window, dtype=np.uint8)
-    last = len(data) - 8
-    if last < 0:
-        return np.zeros(0, dtype=np.int64), 0
-    candidates = np.flatnonzero(data[2 : last + 3] == 0)
-    for shift in range(3, 8):
-        candidates = candidates[data[candidates + shift] == 0]
-    candidates = candidates.astype(np.int64)
-    lengths = data[candidates].astype(np.int64) + (data[candidates + 1].astype(np.int64) << 8)
-    ends = candidates + 8 + lengths
-    # One more place stands for "no further string here": it points to itself.
-    nowhere = len(candidates)
-    slot = np.searchsorted(candidates, ends)
-    known = np.append(candidates, -1)
-    jump = np.where(known[slot] == ends, slot, nowhere)
-    jump = np.append(jump, nowhere)
-    whole = np.append(ends <= len(data), False)
-    jump[~whole] = nowhere
-    if nowhere == 0 or candidates[0] != 0 or not whole[0]:
-        return np.zeros(0, dtype=np.int64), 0
-    path = np.zeros(1, dtype=np.int64)
-    while len(path) < most and path[-1] != nowhere:
-        path = np.append(path, jump[path])
-        jump = jump[jump]
-    path = path[:most]
-    path = path[path != nowhere]
-    path = path[whole[path]]
-    return candidates[path], int(ends[path[-1]])
+    starts, at, last = [], 0, len(window) - 8
+    length_at = struct.Struct("<Q").unpack_from
+    while len(starts) < most and at <= last:
+        length = length_at(window, at)[0]
+        end = at + 8 + length
+        if length >= _MAX_ELEMENT or end > len(window):
+            break
+        starts.append(at)
+        at = end
+    return np.array(starts, dtype=np.int64), at

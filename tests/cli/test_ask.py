@@ -14,6 +14,7 @@ from tests.processes import heed_interrupts
 from tests.tinygguf import CHATML, write_llama
 
 ROOT = Path(__file__).parents[2]
+PAIR = [("base", "base"), ("instruct", "dpo")]
 TINY = ["-e", "tiny", "--max-tokens", "12"]
 TEMPLATE = """\
 ---
@@ -24,6 +25,38 @@ known_failure: f
 ---
 Q: {{{{ query }}}}{{{{ system }}}}{{{{ history }}}}
 """
+
+
+@pytest.fixture(autouse=True)
+def a_store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+
+
+def test_what_a_run_or_a_question_answered_is_not_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["ask", "Name the colour of tea.", *TINY]
+
+    def heads(*more: str) -> list[str]:
+        assert main([*asked, *more]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line[:3] == "== "]
+
+    first = heads()
+    assert not any("stored" in head for head in first)
+    again = heads("--strategies", "sys_qa,qa")
+    assert [head for head in again if "stored" not in head] == [
+        head for head in again if "base F16, qa" in head
+    ]
+    assert heads() == [head.replace("tokens)", "tokens · stored)") for head in first]
+    assert heads("--no-cache") == first
+    suite = tmp_path / "one.txt"
+    suite.write_text("Name the colour of juice.\n", encoding="utf-8")
+    files = [f"--{stage}={ROOT}/models/tiny-{name}-F16.gguf" for stage, name in PAIR]
+    run = ["run", *files, "--suite", str(suite), "--strategies", "sys_qa", "-q"]
+    assert main([*run, "-o", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["ask", "Name the colour of juice.", *files, "--strategies", "sys_qa"]) == 0
+    assert capsys.readouterr().out.count("· stored)") == 3
 
 
 def test_without_a_question_and_a_terminal_it_says_how_to_ask(
@@ -189,10 +222,10 @@ def test_a_pipe_and_a_pasted_exchange_hold_no_escape_sequence(
 
 
 @UNIX
-def test_ctrl_c_at_the_prompt_ends_without_promising_that_anything_is_stored() -> None:
+def test_ctrl_c_at_the_prompt_ends_with_one_line() -> None:
     code, seen = terminal(["Hi", *TINY], [("Ask again", "\x03")])
     assert code == 130
-    assert "harness: stopped; answers to `harness ask` are not stored" in seen
+    assert "harness: stopped; an answer that was cut short is not kept" in seen
 
 
 @pytest.mark.real
