@@ -311,7 +311,7 @@ class EngineConfig(_Model):
         return EngineSettings(**{**values, "n_gpu_layers": n_gpu_layers})
 
 
-class Recovery(_Model):
+class Ends(_Model):
     """Which two stages the recovered share R = (W − B) / (I − B) compares."""
 
     base: str = "base"
@@ -363,7 +363,7 @@ class Experiment(_Model):
     engine: EngineConfig = EngineConfig()
     seed: int = Field(0, ge=0, lt=2**32)
     epochs: int = Field(1, ge=1, le=1000)
-    recovery: Recovery | None = None
+    recovery: Ends | None = None
     contrasts: tuple[Contrast, ...] = ()
     margin: float | None = Field(None, gt=0, lt=100)
     measure: Measure | None = None
@@ -428,7 +428,7 @@ class Experiment(_Model):
             return tuple(self.strategies.get(stage, ()))
         if self.strategies is not None:
             return self.strategies
-        base = (self.recovery or Recovery()).base
+        base = (self.recovery or Ends()).base
         names = BASE_STRATEGIES if stage == base else TUNED_STRATEGIES
         return tuple(StrategyEntry(id=name) for name in names)
 
@@ -443,7 +443,7 @@ class Experiment(_Model):
 
     def recovery_pair(self) -> tuple[str, str] | None:
         """The base and instruct stage of the recovered share, None when the stages lack one."""
-        wanted = self.recovery or Recovery()
+        wanted = self.recovery or Ends()
         pair = (wanted.base, wanted.instruct)
         return pair if all(name in self.stages for name in pair) else None
 
@@ -632,7 +632,7 @@ def _fields_at(location: Sequence[Any]) -> list[str]:
         "strategies": StrategyEntry,
         "sampling": SamplingConfig,
         "engine": EngineConfig,
-        "recovery": Recovery,
+        "recovery": Ends,
         "contrasts": Contrast,
         "controls": Constant,
         "measure": Measure,

@@ -14,7 +14,7 @@ from harness.cli.options import JSON, SUITE_HELP, print_json
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
-    from harness.experiment.forecast import Cost, Power
+    from harness.experiment.forecast import Cost, SuitePower
 
 
 @app.command(
@@ -97,7 +97,7 @@ def _time(seconds: float | None) -> str:
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
-def _power_lines(seen: Power) -> list[str]:
+def _power_lines(seen: SuitePower) -> list[str]:
     if not seen.items:
         return ["power: no item has a check, so nothing will be judged"]
     lines = [

@@ -44,7 +44,7 @@ _WORTH_SHARING = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Layout:
     """How to run: ``slots`` of which ``parallel`` may hold work, prefill in ``chunk`` tokens.
 
     ``sizes`` are the rows a decode may have, ascending, the largest being ``slots``; ``mixed``
@@ -97,7 +97,7 @@ class Loop:
     plan has slots: it holds the shared prefix, and ends exactly there.
     """
 
-    def __init__(self, runner: Runner, plan: Plan) -> None:
+    def __init__(self, runner: Runner, plan: Layout) -> None:
         self._runner = runner
         self._plan = plan
         self._slots = [Slot(index) for index in range(plan.slots)]

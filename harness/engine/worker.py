@@ -28,7 +28,7 @@ from harness import native
 from harness.engine import wire
 from harness.engine.limits import allocatable, peak_memory, restrain
 from harness.engine.logprobs import Scorer, rows_per_block, scored
-from harness.engine.loop import Loop, Plan
+from harness.engine.loop import Layout, Loop
 from harness.engine.probe import agreeing_sizes
 from harness.engine.runner import Model, Runner, Shape
 from harness.engine.sampling import needs_chain
@@ -98,7 +98,7 @@ class Worker:
         self._commands = commands
         self._output = output
         self._model: Model | None = None
-        self._room: tuple[Plan, Runner] | None = None
+        self._room: tuple[Layout, Runner] | None = None
         self._sizes: tuple[int, ...] | None = None
         self._chains = False
         self._cost: _Cost | None = None
@@ -293,7 +293,7 @@ class Worker:
             raise EngineError("no model is loaded")
         return self._model
 
-    def _room_for(self, room: int, *, chains: bool) -> tuple[Plan, Runner]:
+    def _room_for(self, room: int, *, chains: bool) -> tuple[Layout, Runner]:
         """A context with room for the longest job: the one at hand if it is large enough.
 
         Where memory is short the plan has fewer slots; in exact mode only as few as give the same
@@ -360,7 +360,7 @@ class Worker:
             chain=2 * _CANDIDATE * n_vocab,  # top-p without top-k sorts a copy of the candidates
         )
 
-    def _plans(self) -> list[Plan]:
+    def _plans(self) -> list[Layout]:
         """From the plan the settings ask for to the smallest that gives the same answers."""
         settings = self._settings
         slots, chunk = settings["width"], settings["chunk"]
@@ -377,7 +377,7 @@ class Worker:
             # llama.cpp's matrix kernels take rows by fours: the odd ones cost more one at a time.
             sizes = (1, *range(4, slots, 4))
         return [
-            Plan(
+            Layout(
                 slots=count,
                 parallel=min(count, settings["parallel"]),
                 chunk=chunk,
@@ -389,7 +389,7 @@ class Worker:
             for count in counts
         ]
 
-    def _shape(self, plan: Plan, room: int) -> Shape:
+    def _shape(self, plan: Layout, room: int) -> Shape:
         holder = 0 if self._loaded().trimmable else 1
         return replace(self._shape_of(plan.slots + holder, room, plan.batch), unified=plan.mixed)
 

@@ -46,7 +46,7 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class SuitePower:
     """A suite's power: ``items`` are independent ones (paraphrases of one item count once).
 
     ``shares`` pairs a gap between raw and instruct with the chance that it is told from none:
@@ -77,7 +77,7 @@ class Cost:
     earlier: int = 0
 
 
-def power(prepared: Prepared) -> Power:
+def power(prepared: Prepared) -> SuitePower:
     """What the suites at hand can tell, by exact power of the test that reports use (McNemar)."""
     items = independent(prepared.plan.samples)
     experiment = prepared.experiment
@@ -86,7 +86,7 @@ def power(prepared: Prepared) -> Power:
     family = max(len(experiment.contrasts), wrappers * (wrappers - 1) // 2, 1)
     given = experiment.margin
     margin = default_margin(items) if given is None else given / 100
-    return Power(
+    return SuitePower(
         items,
         family,
         margin,

@@ -374,7 +374,8 @@ def _strings(window: bytes, most: int) -> tuple[Starts, int]:
     >>> _strings(struct.pack("<Q2sQ3s", 2, b"ab", 3, b"cde"), 9)[0].tolist()
     [0, 10]
     """
-    starts, at, last = [], 0, len(window) - 8
+    starts: list[int] = []
+    at, last = 0, len(window) - 8
     length_at = struct.Struct("<Q").unpack_from
     while len(starts) < most and at <= last:
         length = length_at(window, at)[0]
