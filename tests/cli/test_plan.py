@@ -58,5 +58,6 @@ def test_a_probe_tells_the_time_and_its_answers_are_the_runs_own(folder: Path) -
     assert "everything is answered already" in plan(folder)
     more = json.loads(plan(folder, "--limit", 80, "--json"))["cost"][0]
     assert more["pending"] == 120 and more["seconds"] > 0
-    assert (more["earlier"], more["probed"]) == (119, 0)
-    assert "by 119 earlier answers of the file" in plan(folder, "--limit", 80)
+    # 120 answers have 119 gaps between them; the one between the probe and the run may be a pause.
+    assert more["earlier"] in {118, 119} and more["probed"] == 0
+    assert f"by {more['earlier']} earlier answers of the file" in plan(folder, "--limit", 80)
