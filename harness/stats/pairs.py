@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,6 +145,21 @@ def tango_at(wins: float, losses: float, n: float, z: float) -> tuple[float, flo
     return -_upper(losses, wins, n, z, -difference), _upper(wins, losses, n, z, difference)
 
 
+def score_excess(wins: Floats, losses: Floats, n: float, z: float, delta: float) -> Floats:
+    """How far ``delta`` lies above what a score test of size z rejects: positive beyond the bound.
+
+    Tango's upper bound of (wins − losses) / n lies below ``delta`` exactly where it is positive.
+    """
+    # The restricted maximum-likelihood estimate of P(loss) when the difference is delta
+    # (Tango 1998) enters the variance under the hypothesis.
+    half = (-wins - losses + (2 * n - wins + losses) * delta) / 2
+    constant = -2 * n * losses * delta * (1 - delta)
+    loss_rate = (np.sqrt(np.maximum(half * half - constant, 0.0)) - half) / (2 * n)
+    variance = n * (2 * loss_rate + delta * (1 - delta))
+    found: Floats = n * delta - (wins - losses) - z * np.sqrt(np.maximum(variance, 0.0))
+    return found
+
+
 def _upper(wins: float, losses: float, n: float, z: float, difference: float) -> float:
     """The difference above the observed one that a score test of size z just rejects."""
     from scipy.optimize import brentq
@@ -154,13 +168,7 @@ def _upper(wins: float, losses: float, n: float, z: float, difference: float) ->
         return 1.0
 
     def excess(delta: float) -> float:
-        # The restricted maximum-likelihood estimate of P(loss) when the difference is delta
-        # (Tango 1998) enters the variance under the hypothesis.
-        half = (-wins - losses + (2 * n - wins + losses) * delta) / 2
-        constant = -2 * n * losses * delta * (1 - delta)
-        loss_rate = (math.sqrt(max(half * half - constant, 0.0)) - half) / (2 * n)
-        variance = n * (2 * loss_rate + delta * (1 - delta))
-        return n * delta - (wins - losses) - z * math.sqrt(max(variance, 0.0))
+        return float(score_excess(np.float64(wins), np.float64(losses), n, z, delta))
 
     # Without discordant pairs the observed difference is itself a root; the bound is the next one.
     start = difference + 1e-9 * (1 - difference)

@@ -105,8 +105,46 @@ def default_margin(items: int) -> float:
 
 
 def items_for_margin(margin: float, discordance: float) -> int:
-    """Paired items that show two equal arms to be within ``margin`` four times of five (TOST)."""
-    return max(1, math.ceil(_reach(0.05, 0.1) ** 2 * max(discordance, 1e-4) / margin**2))
+    """Paired items that show two equal arms to be within ``margin`` four times of five (TOST).
+
+    By exact power, within 2 %, from the normal approximation up: with few discordant items that one
+    promises 80 % and gives 67 % (10 points at 10 % discordance). Beyond :data:`MANY` items it is
+    that good itself.
+    """
+    discordance = max(discordance, 1e-4)
+    near = _reach(0.05, 0.1) ** 2 * discordance / margin**2
+    if near > MANY:
+        return math.ceil(near)
+    n = max(1, math.ceil(near))
+    while equivalence_power(margin, n, discordance) < 0.8:
+        n += max(1, n // 50)
+    return n
+
+
+def equivalence_power(margin: float, n: int, discordance: float, *, alpha: float = 0.05) -> float:
+    """The chance that two equal arms on n pairs are shown to be within ``margin`` of each other.
+
+    The rule of :func:`harness.stats.pairs.equivalence`: both of Tango's one-sided bounds inside.
+    Summed over every number of discordant pairs and every split of them.
+    """
+    from scipy.stats import binom
+
+    from harness.stats.pairs import score_excess
+    from harness.stats.rates import z_of
+
+    z = z_of(1 - 2 * alpha)
+    counts = np.arange(n + 1)
+    weight = binom.pmf(counts, n, discordance)
+    kept = weight > 1e-9
+    counts, weight = counts[kept][:, None], weight[kept][:, None]
+    wins = np.arange(int(counts.max()) + 1)[None, :]
+    split = binom.pmf(wins, counts, 0.5)
+    gains = wins.astype(float)
+    losses = np.maximum(counts - wins, 0).astype(float)
+    within = (score_excess(gains, losses, n, z, margin) > 0) & (
+        score_excess(losses, gains, n, z, margin) > 0
+    )
+    return float((weight * split * within).sum())
 
 
 def _reach(alpha: float, beta: float) -> float:

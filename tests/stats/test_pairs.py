@@ -17,6 +17,7 @@ from harness.stats.pairs import (
     sign_flip,
     tango,
 )
+from harness.stats.power import equivalence_power, items_for_margin
 
 NAN = math.nan
 counts = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60)).filter(any)
@@ -183,3 +184,33 @@ def test_equivalent_worse_and_undecided() -> None:
     assert equivalence(a, a, 0.05).verdict == "equivalent"
     assert equivalence(a, np.roll(a, 40), 0.03).verdict == "undecided"
     assert equivalence(a, np.where(np.arange(400) < 60, 0.0, a), 0.05).verdict == "worse"
+
+
+@pytest.mark.parametrize(("margin", "n", "discordance"), [(0.1, 60, 0.15), (0.05, 200, 0.05)])
+def test_the_power_of_equivalence_is_that_of_the_rule_itself(
+    margin: float, n: int, discordance: float
+) -> None:
+    """4,000 draws judged by `equivalence`: exact power differs by three standard errors at most."""
+    rng = np.random.default_rng(3)
+    judged: dict[tuple[int, int], bool] = {}
+    hits = 0
+    for _ in range(4000):
+        flips = int(rng.binomial(n, discordance))
+        wins = int(rng.binomial(flips, 0.5))
+        if (wins, flips - wins) not in judged:
+            a = np.array([0.0] * wins + [1.0] * (flips - wins) + [1.0] * (n - flips))
+            b = np.array([1.0] * wins + [0.0] * (flips - wins) + [1.0] * (n - flips))
+            judged[wins, flips - wins] = equivalence(a, b, margin).verdict == "equivalent"
+        hits += judged[wins, flips - wins]
+    exact = equivalence_power(margin, n, discordance)
+    assert abs(hits / 4000 - exact) < 3 * (exact * (1 - exact) / 4000) ** 0.5 + 1e-3
+
+
+@pytest.mark.parametrize(("margin", "discordance"), [(0.1, 0.1), (0.05, 0.1), (0.03, 0.05)])
+def test_so_many_items_show_equal_arms_four_times_of_five(
+    margin: float, discordance: float
+) -> None:
+    n = items_for_margin(margin, discordance)
+    assert 0.8 <= equivalence_power(margin, n, discordance) < 0.85
+    # Far out the normal approximation takes over, and is as good there.
+    assert equivalence_power(0.02, items_for_margin(0.02, 0.1), 0.1) == pytest.approx(0.8, abs=0.01)
