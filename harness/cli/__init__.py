@@ -30,6 +30,7 @@ COMMANDS = (
     "models",
     "checks",
     "suite",
+    "opinion",
     "templates",
     "ask",
     "bench",
