@@ -44,7 +44,7 @@ def score(unit: Unit, estimate: Estimate) -> str:
     """A score as it is printed: a share in per cent, anything else with three decimals."""
     if unit == "share" or estimate.value is None:
         return numbers.rate(estimate)
-    return f"{numbers.decimal(estimate.value, 3)} {_ends(estimate, 3, 1.0)}".strip()
+    return f"{numbers.decimal(estimate.value, 3)} {_ends(estimate)}".strip()
 
 
 def difference(unit: Unit, estimate: Estimate) -> str:
@@ -52,14 +52,15 @@ def difference(unit: Unit, estimate: Estimate) -> str:
     if unit == "share" or estimate.value is None:
         return numbers.points(estimate)
     sign = "" if abs(estimate.value) < 0.0005 else "+" if estimate.value > 0 else "−"
-    return f"{sign}{abs(estimate.value):.3f} {_ends(estimate, 3, 1.0)}".strip()
+    named = " bits per byte" if unit == "bits per byte" else ""
+    return f"{sign}{abs(estimate.value):.3f}{named} {_ends(estimate)}".strip()
 
 
-def _ends(estimate: Estimate, digits: int, scale: float) -> str:
+def _ends(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return "(no interval)"
-    ends = [f"{scale * end:.{digits}f}".replace("-", "−") for end in (estimate.low, estimate.high)]
-    return f"[{ends[0]}, {ends[1]}]"
+    low, high = (f"{end:.3f}".replace("-", "−") for end in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
 
 
 def _cell(use: Use, arm: ArmScores | None, stage: str, way: str) -> Cell:
@@ -207,10 +208,10 @@ class _Duel:
         return max(worst, key=lambda pair: _value(pair[1]))
 
     def evidence(self) -> tuple[str, ...]:
-        """Every comparison."""
+        """Every comparison, as the base's lead."""
         return tuple(
-            f"base, {asked(mine)}, against instruct, {asked(theirs)}: "
-            f"{difference(self.use.unit, self.lead[id(mine), id(theirs)])} better"
+            f"lead of the base, {asked(mine)}, over the instruct model, {asked(theirs)}: "
+            f"{difference(self.use.unit, self.lead[id(mine), id(theirs)])}"
             for mine in self.base
             for theirs in self.tuned
         )
