@@ -57,7 +57,10 @@ def report_text(
         ),
         (
             "Quantization",
-            paragraphs(_picture(plots, "levels.png"), level_section(analysis)),
+            paragraphs(
+                *(_picture(plots, f"{name}.png") for name in ("levels", "pareto", "flips")),
+                level_section(analysis),
+            ),
         ),
         ("Token distribution shift", shift_section(analysis)),
         ("By category", by_category(analysis)),

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis import Analysis
+from harness.analysis import Analysis, FileFacts
+from harness.analysis.levels import level_rows
+from harness.measured import Speed
 from harness.reporting import Run
-from harness.reporting.plots import PICTURES, levels, write_plots
+from harness.reporting.plots import PICTURES, flips, levels, pareto, write_plots
 from harness.reporting.plots.drawing import BASE, BEST, INSTRUCT, OTHERS, WRAPPED
 from tests.scored import manifest, run
+from tests.test_levels import ARM, analysed, apart, noisy
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +33,9 @@ def drawn(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def test_every_picture_is_a_png_and_an_svg(drawn: tuple[Path, dict]) -> None:
     folder, captions = drawn
-    assert {name.removesuffix(".png") for name in captions} == set(PICTURES)
-    for name in PICTURES:
+    names = {name.removesuffix(".png") for name in captions}
+    assert names == set(PICTURES) - {"pareto", "flips"}  # two levels, and nothing measured
+    for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         root = ElementTree.fromstring((folder / f"{name}.svg").read_text("utf-8"))
         assert root.tag.endswith("svg")
@@ -80,3 +84,57 @@ def test_a_run_of_one_model_has_its_levels_drawn_too(analysis: Analysis, tmp_pat
     caption = levels.draw(alone, tmp_path / "levels")
     assert "n = 34 items" in caption
     assert [line.name for line in levels.lines_of(alone)]
+
+
+@pytest.fixture(scope="module")
+def measured() -> Analysis:
+    """Four levels: Q4_K_M is the fastest, Q2_K slower than it and worse."""
+    means = {"Q8_0": 0.001, "Q4_K_M": 0.02, "Q2_K": 0.3}
+    told = [apart(level, noisy(mean, seed)) for seed, (level, mean) in enumerate(means.items())]
+    found = analysed({"Q4_K_M": 5, "Q2_K": 30}, told)
+    sizes = {"F16": (60, 10.0), "Q8_0": (30, 15.0), "Q4_K_M": (20, 30.0), "Q2_K": (10, 20.0)}
+    return replace(
+        found,
+        measured=replace(
+            found.measured,
+            speeds={f"model/{name}": Speed(90.0, rate, 0.1) for name, (_, rate) in sizes.items()},
+        ),
+        files={
+            f"model/{name}": FileFacts(size * 10**6, size / 4, {})
+            for name, (size, _) in sizes.items()
+        },
+    )
+
+
+def test_levels_measured_have_a_front_and_a_matrix(measured: Analysis, tmp_path: Path) -> None:
+    captions = write_plots(measured, tmp_path)
+    assert {"pareto.png", "flips.png"} <= set(captions)
+    for name in ("pareto", "flips"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "mathdefault" not in (tmp_path / f"{name}.svg").read_text("utf-8")
+    assert "n = 60 items; 95 % intervals (Wilson)" in captions["pareto.png"]
+
+
+def test_the_front_holds_what_no_other_level_beats_in_both(measured: Analysis) -> None:
+    rows = level_rows(measured)[ARM]
+
+    def names(across: pareto.Axis, up: pareto.Axis) -> list[str]:
+        found = pareto.front(pareto.points(rows, across, up), across, up)
+        return [row.condition.level for _, _, row in found]
+
+    # Smaller and nearer are both wanted: every level is the best of its size.
+    assert names(pareto.SIZE, pareto.DIVERGENCE) == ["Q2_K", "Q4_K_M", "Q8_0"]
+    # Q2_K is slower than Q4_K_M and further away.
+    assert names(pareto.SPEED, pareto.DIVERGENCE) == ["Q8_0", "Q4_K_M"]
+    # All but Q2_K score the same: of equals the smallest stands.
+    assert names(pareto.SIZE, pareto.SCORE) == ["Q2_K", "Q4_K_M"]
+
+
+def test_the_matrix_counts_items_that_differ_between_two_levels(measured: Analysis) -> None:
+    rows = level_rows(measured)[ARM]
+    outcomes = {"F16": range(55), "Q8_0": range(55), "Q4_K_M": range(5, 60), "Q2_K": range(30, 60)}
+    expected = [
+        [len(set(outcomes[a.condition.level]) ^ set(outcomes[b.condition.level])) for b in rows]
+        for a in rows
+    ]
+    assert flips.flipped(rows) == expected

@@ -1,4 +1,4 @@
-"""A run's pictures, each as PNG and SVG: the leaderboard, levels, and what a prompt costs."""
+"""A run's pictures, each as PNG and SVG: the leaderboard, levels, what they and a prompt cost."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.analysis import Analysis
-from harness.reporting.plots import cost, leaderboard, levels
+from harness.reporting.plots import cost, flips, leaderboard, levels, pareto
 
 PICTURES: Mapping[str, Callable[[Analysis, Path], str]] = {
     "leaderboard": leaderboard.draw,
     "levels": levels.draw,
+    "pareto": pareto.draw,
+    "flips": flips.draw,
     "cost": cost.draw,
 }
 """By name: what draws it into ``NAME.png`` and ``NAME.svg`` and gives its caption."""
