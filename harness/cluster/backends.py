@@ -72,7 +72,7 @@ class SpreadKind:
         return closing(Spread(self._cluster, self.name, model, settings, self.abilities))
 
     def dismiss(self) -> None:
-        """Actors end with the cluster."""
+        """Actors end all at once, whatever they held."""
 
 
 class ClusterBackends(Backends):
@@ -89,6 +89,11 @@ class ClusterBackends(Backends):
             inner = super().__getitem__(name)
             self._spread[name] = inner if name == ENDPOINT else SpreadKind(inner, self._cluster)
         return self._spread[name]
+
+    def dismiss(self) -> None:
+        """No other model follows: actors give their processors back, verdicts may need them."""
+        super().dismiss()
+        self._cluster.close()
 
     def namer(self, item: StageModel, settings: EngineSettings) -> Callable[[str], EngineIdentity]:
         """The identity of the nodes that answer an item."""

@@ -204,10 +204,10 @@ from harness.experiment import RunOptions, run
 said = []
 experiment = load_experiment("tiny").model_copy(update={{"levels": ("F16",), "contrasts": ()}})
 with joined({local.address!r}, experiment.engine.ray, say=said.append) as cluster:
-    options = RunOptions(limit=10, out=Path(sys.argv[1]))
+    options = RunOptions(limit=4, out=Path(sys.argv[1]))
     run(experiment, options, backends=ClusterBackends(cluster, judge_from=10))
 assert "scoring on the cluster" in said, said
-options = RunOptions(limit=10, out=Path(sys.argv[2]))
+options = RunOptions(limit=4, out=Path(sys.argv[2]))
 run(experiment, options)
 """)
     outs = tmp_path / "there", tmp_path / "here"
