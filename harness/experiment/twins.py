@@ -26,7 +26,10 @@ def twins(texts: Sequence[str], alike: float = ALIKE) -> list[list[int]]:
     for number, own in enumerate(grams):
         rarest = sorted(own, key=lambda gram: (common[gram], gram))
         prefix = rarest[: len(own) - math.ceil(alike * len(own)) + 1]
+        least, most = alike * len(own), len(own) / alike
         for other in {n for gram in prefix for n in holders[gram]}:
+            if not least <= len(grams[other]) <= most:
+                continue
             if _root(parent, other) != _root(parent, number) and _share(own, grams[other]) >= alike:
                 parent[_root(parent, number)] = _root(parent, other)
         for gram in prefix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -92,6 +93,22 @@ def test_a_list_is_read_in_every_form() -> None:
         "Here:\n\n* a\n* b c",
     ):
         assert listed_items(text) == ["a", "b c"]
+
+
+def test_no_answer_takes_long_to_be_read() -> None:
+    kwargs: dict[str, dict[str, Any]] = {
+        "in_order": {"items": ["a", "b"], "only": True},
+        "quantity": {"value": 1, "unit": ["km", "$"]},
+        "contains_json": {},
+        "label": {"labels": {"high": [], "low": []}},
+        "markdown": {"part": "link"},
+    }
+    spaces = "a" + " " * 90_000 + "x"
+    for text in (spaces, "1," * 40_000, '{"' * 40_000, "[a](" * 20_000, "and " * 20_000):
+        for id, given in kwargs.items():
+            begin = time.process_time()
+            assert verdict(id, text, **given) is False
+            assert time.process_time() - begin < 20, (id, text[:9])
 
 
 def test_names_are_found_in_order_whatever_their_accents() -> None:

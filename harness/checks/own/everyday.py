@@ -147,7 +147,8 @@ def listed_items(text: str) -> list[str]:
         return marked
     if len(lines) != 1:
         return lines
-    parts = re.split(r"\s*[,;]\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+", lines[0].strip().rstrip("."))
+    line = " ".join(lines[0].split()).rstrip(".")  # a run of spaces would be looked at from each
+    parts = re.split(r" ?[,;] ?(?:and |or )?| (?:and|or) ", line)
     return [part for part in parts if part]
 
 
@@ -253,7 +254,8 @@ def length_tokens(
 ) -> Outcome:
     """So many tokens, as the model that answered counts them, its stop string's included.
 
-    Unsupported for an answer that no model was asked for here, and for other views of one.
+    Unsupported for an answer that no model was asked for here, and for other views of one; of a
+    reranked arm's answer the tokens of all candidates are counted.
     """
     if context.tokens is None:
         raise Unsupported("nobody knows how many tokens this text was")
