@@ -197,11 +197,15 @@ class StrategyEntry(_Model):
         )
 
 
+def is_url(text: str) -> bool:
+    """Whether a stage is named by a server's address."""
+    return text.lower().startswith(("http://", "https://"))
+
+
 def _stage(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    is_address = value.lower().startswith(("http://", "https://"))
-    return {"endpoint" if is_address else "model": value}
+    return {"endpoint" if is_url(value) else "model": value}
 
 
 def _entry(value: Any) -> Any:

@@ -60,10 +60,7 @@ class SpreadKind:
 
     def about(self) -> Mapping[str, Any]:
         """The build on the nodes."""
-        for (kind, _), parties in self._cluster._parties.items():
-            if kind == self.name:
-                return parties[0].about
-        return self._inner.about()
+        return self._cluster.about(self.name) or self._inner.about()
 
     def open(
         self, model: ModelFile, settings: EngineSettings, devices: Sequence[str] = ()

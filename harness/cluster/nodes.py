@@ -74,6 +74,11 @@ class Cluster:
             self._parties[key] = self._sorted(kind, settings)
         return self._parties[key]
 
+    def about(self, kind: str) -> Mapping[str, Any] | None:
+        """What the nodes that answer say of their build; None before they were asked."""
+        found = (parties for (name, _), parties in self._parties.items() if name == kind)
+        return next((parties[0].about for parties in found), None)
+
     def actor(self, node: Node, place: int) -> Any:
         """The actor at a place of a node, made when there is none."""
         import ray

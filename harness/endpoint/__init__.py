@@ -10,7 +10,7 @@ remote      many requests at once: the backend
 
 from __future__ import annotations
 
-from harness.endpoint.address import Address, is_url, plain_url
+from harness.endpoint.address import Address, plain_url
 from harness.endpoint.dialect import require_sampling
 from harness.endpoint.discover import Server, discover
 from harness.endpoint.remote import REMOTE, Remote
@@ -26,7 +26,6 @@ __all__ = [
     "ServerTokenizer",
     "Wire",
     "discover",
-    "is_url",
     "plain_url",
     "require_sampling",
 ]

@@ -23,11 +23,6 @@ _KEY = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,4096}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-def is_url(text: str) -> bool:
-    """Whether a stage is named by a server's address."""
-    return text.lower().startswith(("http://", "https://"))
-
-
 def plain_url(text: str) -> str:
     """The root of a server's routes: without the last slash, and without ``/v1``.
 

@@ -13,12 +13,12 @@ from harness.config import (
     Experiment,
     MadeLevels,
     StrategyEntry,
+    is_url,
     load_experiment,
     parse_experiment,
     strategy_entry,
 )
 from harness.datasets import own_place, piped_suite
-from harness.endpoint import is_url
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
 from harness.intake import read_text
