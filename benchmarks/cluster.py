@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.config import Experiment, parse_experiment
 from harness.experiment import Backends, Finding, RunOptions, StageModel, prepare
-from harness.experiment.walk import generate
+from harness.experiment.generate import generate
 from harness.experiment.watch import Watcher
 from harness.protocols import Ability
 from harness.records import EngineIdentity, Generation, ModelFile, Request

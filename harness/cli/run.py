@@ -268,7 +268,7 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.experiment.walk import require_room
+    from harness.experiment.prepare import require_room
     from harness.store import Store
 
     planned = prepared.plan

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.grid import unit_of
-from harness.experiment.walk import Prepared, generate, pending_of
+from harness.experiment.generate import generate, pending_of
+from harness.experiment.prepare import Prepared
 from harness.experiment.watch import Watcher
 from harness.records import Generation, Sample
 from harness.stats.power import (

@@ -10,8 +10,8 @@ from harness import checks
 from harness.checks import CodeSettings
 from harness.config import Experiment
 from harness.experiment import Prepared, RunOptions, Watcher, prepare
+from harness.experiment.generate import generate
 from harness.experiment.judging import collect, score
-from harness.experiment.walk import generate
 from harness.gate.baseline import Arm, Baseline, Item, shortened
 from harness.gate.sources import source_of
 from harness.hashing import tagged_hash

@@ -16,7 +16,7 @@ import pytest
 from harness.config import Experiment, parse_experiment
 from harness.errors import EngineError, HarnessError
 from harness.experiment import RunOptions, prepare
-from harness.experiment.walk import Answered, generate
+from harness.experiment.generate import Answered, generate
 from harness.experiment.watch import Watcher
 from harness.records import Generation
 from harness.store import Store
