@@ -336,7 +336,7 @@ def _fallback(tensors: list[Any], level: str, parameters: int) -> dict[str, Any]
     """Share of elements in rows no multiple of 256 that are not of the level's own type.
 
     llama.cpp stores such tensors in a wider type (Q4_K in Q5_0, Q5_K in Q5_1, Q6_K in Q8_0,
-    smaller ones in IQ4_NL: ``tensor_type_fallback`` in llama-quant.cpp).
+    smaller ones in Q4_0 or IQ4_NL: ``tensor_type_fallback`` in llama-quant.cpp).
     """
     rows = [tensor for tensor in tensors if len(tensor.shape) > 1 and tensor.shape[0] % SUPER_BLOCK]
     fallen = [t for t in rows if t.type_name not in ("F32", "F16", "BF16", level.lstrip("~"))]

@@ -33,8 +33,9 @@ def canonical_level(level: str) -> str:
 
 
 _FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""What llama.cpp stores a type in where rows are no multiple of 256; smaller types: IQ4_NL.
+"""What llama.cpp stores a type in where rows are no multiple of 256.
 
+Smaller K types go to Q4_0 (by an older llama.cpp to IQ4_NL), smaller IQ types to IQ4_NL:
 ``tensor_type_fallback`` in llama-quant.cpp.
 """
 
@@ -107,9 +108,10 @@ def main_types(level: str) -> tuple[str, ...]:
     if level in _MAIN:
         return _MAIN[level]
     base = re.sub(r"(?<=_K)_[SML]$", "", level)
-    small = base.startswith(("IQ1", "IQ2", "IQ3", "Q2_K", "Q3_K", "TQ"))
-    fallback = "IQ4_NL" if small else _FALLBACKS.get(base)
-    return (base, fallback) if fallback else (base,)
+    small = base.startswith(("IQ1", "IQ2", "IQ3", "IQ4_XS", "Q2_K", "Q3_K", "TQ"))
+    if small:
+        return (base, "IQ4_NL") if base.startswith("IQ") else (base, "Q4_0", "IQ4_NL")
+    return (base, _FALLBACKS[base]) if base in _FALLBACKS else (base,)
 
 
 def consistent(model: ModelFile, level: str) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.errors import ModelNotFound
-from harness.models.levels import choose
+from harness.errors import ModelInvalid, ModelNotFound
+from harness.models import inspect_model, quantize, require_level
+from harness.models.levels import choose, misnamed
+from tests.tinygguf import write_llama
 
 SHARDS = ("Q4_K_M/X-Q4_K_M-00001-of-00002.gguf", "Q4_K_M/X-Q4_K_M-00002-of-00002.gguf")
 
@@ -63,3 +67,18 @@ def test_what_is_missing_or_ambiguous_is_listed_not_guessed(
 ) -> None:
     with pytest.raises(ModelNotFound, match=message):
         choose(names, level, where="owner/X-GGUF")
+
+
+@pytest.mark.parametrize(
+    "level", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q3_K_S", "Q2_K", "IQ4_XS"]
+)
+def test_levels_made_of_rows_that_no_super_block_fits_are_what_they_are(
+    level: str, tmp_path: Path
+) -> None:
+    """Rows of 64: llama.cpp falls back to types of 32-weight blocks for every matrix."""
+    made = quantize(write_llama(tmp_path / "m-F16.gguf", width=64), level, out=tmp_path)
+    model = inspect_model(made)
+    assert require_level(model, level) == ""
+    assert misnamed(model) == []
+    with pytest.raises(ModelInvalid, match="was asked for as"):
+        require_level(model, "F16")
