@@ -55,6 +55,11 @@ class _Lines(Watcher):
         self._pending = self._answered = 0
         self._told = self._told_nodes = time.monotonic()
 
+    def say(self, text: str) -> None:
+        if time.monotonic() - self._told >= _EVERY:
+            self._told = time.monotonic()
+            print(f"  {for_terminal(text)}", file=sys.stderr)
+
     def model(self, name: str, number: int, models: int, pending: int) -> None:
         print(f"[{number}/{models}] {for_terminal(name)}: {pending} to answer", file=sys.stderr)
         self._pending, self._answered = pending, 0
