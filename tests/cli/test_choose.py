@@ -221,8 +221,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     own = folder / "own.jsonl"
     own.write_text("\n".join(lines[:24]) + "\n", encoding="utf-8")
     done = harness(
-        "choose", *PAIR, "--suite", "tiny", "--suite", own, "--examples", own, "--shots", "0,1,2",
-        "--draws", 2, "--limit", 8, "--wrappers", "qa", "--json", "-o", folder / "out",
+        "choose", *PAIR, "--suite", "tiny", "--suite", own, "--examples", own, "--shots", "0,1",
+        "--draws", 1, "--limit", 4, "--max-tokens", 32, "--wrappers", "qa", "--json",
+        "-o", folder / "out",
         cache=folder / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -232,7 +233,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_suites_fill_the_rows_of_instructions_and_own_prompts(asked: Any) -> None:
     for use in ("chat-style instructions", "own prompts"):
         found = row(asked, use)
-        assert [cell["score"]["n"] for cell in found["cells"]] == [8, 8, 8, 8]
+        assert [cell["score"]["n"] for cell in found["cells"]] == [4, 4, 4, 4]
         assert found["units"] == "items"
         assert found["taxes"] == []
     assert row(asked, "structured output")["cells"][0]["score"]["n"] > 0
@@ -243,14 +244,14 @@ def test_examples_make_a_curve_for_base_and_instruct_and_their_crossing(asked: A
     by_way = {(cell["stage"], cell["way"]): cell for cell in found["cells"]}
     assert by_way["base", "qa"]["absent"].startswith("not asked")
     for arm in (("base", "raw"), ("instruct", "native"), ("instruct", "raw")):
-        assert by_way[arm]["score"]["n"] == 8
+        assert by_way[arm]["score"]["n"] == 4
         assert any(f"{' '.join(arm)}, accuracy by number" in note for note in found["notes"])
     assert sum("the base is level with" in note for note in found["notes"]) == 2
 
 
 def test_predictability_is_what_passes_every_time(asked: Any) -> None:
     always = {(c["stage"], c["way"]): c["score"] for c in row(asked, "predictability")["cells"]}
-    assert all(score["n"] == 16 for score in always.values())
+    assert all(score["n"] == 8 for score in always.values())
     once = [row(asked, use)["cells"] for use in ("chat-style instructions", "own prompts")]
     for one, other in zip(*once, strict=True):
         greedy = (one["score"]["value"] + other["score"]["value"]) / 2
