@@ -128,7 +128,7 @@ def habits(samples: Sequence[Sample], rounds: Sequence[Sequence[Answered]]) -> H
     ends = [a.generation.finish_reason in ("eos", "stop") for a in every if a.generation]
     return Habits(
         same=_share((passed == passed[0]).all(axis=0)[known].tolist()),
-        varied=_share([len(found) > 1 for found in texts]),
+        varied=_share([len(found) > 1 for found in texts] if len(rounds) > 2 else []),
         ended=_share(ends),
         refused=_share([declines(item.response) is not None for item in every]),
         chatted=_share([chatters(item.response) for item in every]),

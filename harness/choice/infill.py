@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -104,20 +105,22 @@ class FillIn:
     def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
         """The uses, once every stage was measured."""
         yield measured(EXACT, arms, "items", self.notes)
-        yield measured(EDIT, arms, "items", self._blind())
+        blind = self._blind()
+        told = [f"another gap's reference, filled in blindly, gets {blind:.3f}"]
+        yield replace(measured(EDIT, arms, "items", told if blind else ()), floor=blind)
         if self._tested():
             yield measured(TESTS, arms, "items")
 
-    def _blind(self) -> list[str]:
+    def _blind(self) -> float:
         """The floor of edit similarity: every gap filled with the one before's reference."""
         if len(self.items) < 2:
-            return []
+            return 0.0
         before = [self.items[-1], *self.items[:-1]]
         found = [
             edit_similarity(other.reference, item.reference)
             for other, item in zip(before, self.items, strict=True)
         ]
-        return [f"another gap's reference, filled in blindly, gets {float(np.mean(found)):.3f}"]
+        return float(np.mean(found))
 
     def _prompts(self, seat: Seat, way: str, order: str) -> list[RenderedPrompt] | None:
         if way != RAW:

@@ -63,6 +63,7 @@ USES: Mapping[str, Use] = {
             "share",
             "documents",
             margin=0.05,
+            floor=0.25,
             taxed=True,
             not_run=TEXTS,
         ),

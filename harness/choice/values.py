@@ -51,6 +51,7 @@ class Use:
 
     ``asks`` says in a sentence what the score is; ``units`` names what counts as independent
     (``documents``); a difference under ``margin`` (in the score's own unit) counts as none;
+    ``floor`` is what blind answers get, and being level at or under it means nothing;
     ``taxed``: tuning is known to cost something here, and the report says how much.
     """
 
@@ -60,6 +61,7 @@ class Use:
     units: str
     margin: float
     taxed: bool = False
+    floor: float = 0.0
     arms: tuple[ArmScores, ...] = ()
     notes: tuple[str, ...] = ()
     not_run: str = ""

@@ -157,8 +157,8 @@ class _Duel:
 
     def verdict(self) -> tuple[Pick, Verdict, str]:
         """Ahead of every way to ask the other model, or behind one of its ways, or within."""
-        if told := self.useless():
-            return "neither", "shown not", f"neither model does this: {told}."
+        if nothing := self.useless():
+            return nothing
         for mine in self.base:
             if all(_above(lead, 0.0) for lead in self.leads(mine)):
                 pick: Pick = "base" if mine.way == RAW else "wrapped base"
@@ -181,15 +181,20 @@ class _Duel:
         told = f"cannot tell: the base, {asked(mine)}, leads by {self.least(mine)}."
         return "cannot tell", "cannot tell", told
 
-    def useless(self) -> str:
-        """Why being level means nothing: all of them score next to nothing; else empty."""
-        if self.use.unit != "share":
-            return ""
+    def useless(self) -> tuple[Pick, Verdict, str] | None:
+        """Where all score next to nothing, or what blind answers get, being level means nothing."""
+        if self.use.sign < 0:
+            return None
         scores = [_estimate(self.use, arm) for arm in (*self.base, *self.tuned)]
-        if not any(found.value for found in scores):
-            return f"not once in {numbers.size(max(found.n for found in scores), 'item')}"
-        low = all((found.high or 0.0) < self.use.margin for found in scores)
-        return f"no way to ask either model reaches {self.width()}" if low else ""
+        if self.use.unit == "share" and all((s.high or 0.0) < self.use.margin for s in scores):
+            told = f"no way to ask either model reaches {self.width()}"
+            return "neither", "shown not", f"neither model does this: {told}."
+        if any((found.value or 0.0) > self.use.floor for found in scores):
+            return None
+        blind = score(self.use.unit, replace(scores[0], value=self.use.floor, low=None, high=None))
+        told = f"no way to ask either model is above {blind.removesuffix(' (no interval)')}"
+        why = "what blind answers get" if self.use.floor else "not one item was right"
+        return "cannot tell", "cannot tell", f"cannot tell: {told}, {why}."
 
     def least(self, mine: ArmScores) -> str:
         """The smallest lead of an arm of the base, as printed."""
@@ -218,6 +223,8 @@ class _Duel:
 
     def settle(self) -> str:
         """About how many units would tell, if the closest two keep the difference they show."""
+        if self.useless():
+            return f"{self.use.units} that at least one way of asking gets right"
         _, lead = self.closest()
         units = self.use.units
         if lead.low is None or lead.high is None or lead.value is None:

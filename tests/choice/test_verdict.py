@@ -46,6 +46,19 @@ def test_level_at_nothing_is_no_suffices() -> None:
     found = shares(nothing, nothing, nothing, nothing)
     assert found.pick == "neither"
     assert "neither model does this" in found.decision.sentence
+    few = shares(nothing[:6], nothing[:6], nothing[:6], nothing[:6])
+    assert few.pick == "cannot tell"
+    assert "not one item was right" in few.decision.sentence
+
+
+def test_level_at_what_blind_answers_get_is_no_suffices() -> None:
+    column = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 60)
+    arms = [
+        ArmScores("cloze", stage, way, column, np.ones(300), 10.0) for stage, way in SIDES.columns
+    ]
+    found = row_of(measured("cloze", arms, "documents"), SIDES)
+    assert found.pick == "cannot tell"
+    assert "above 25.0 %, what blind answers get" in found.decision.sentence
 
 
 def test_fewer_bits_are_better_and_what_tuning_cost_is_told() -> None:
