@@ -15,6 +15,7 @@ from tests.command import harness
 SHORT = ["--prompt", 32, "--decode", 4]
 
 
+@pytest.mark.slow
 def test_bench_measures_both_modes_and_counts_flips(tmp_path: Path) -> None:
     model = tinygguf.write_llama(tmp_path / "tiny.gguf")
     done = harness(
@@ -28,6 +29,7 @@ def test_bench_measures_both_modes_and_counts_flips(tmp_path: Path) -> None:
     assert "of 6 texts differ between fast and exact" in lines[4]
 
 
+@pytest.mark.slow
 def test_several_models_are_measured_with_ratios_to_the_first(tmp_path: Path) -> None:
     one = tinygguf.write_llama(tmp_path / "one.gguf")
     other = tinygguf.write_llama(tmp_path / "other.gguf", seed=1)

@@ -45,6 +45,7 @@ def row(found: Any, use: str) -> Any:
     return next(item for item in found["rows"] if item["use"] == use)
 
 
+@pytest.mark.slow
 def test_every_stage_has_bits_per_byte_raw_wrapped_and_through_its_template(
     chosen: tuple[Path, str, Any],
 ) -> None:
@@ -62,6 +63,7 @@ def test_every_stage_has_bits_per_byte_raw_wrapped_and_through_its_template(
         assert cell["tokens"] > 0
 
 
+@pytest.mark.slow
 def test_last_words_cloze_and_style_are_measured_in_every_way(
     chosen: tuple[Path, str, Any],
 ) -> None:
@@ -71,6 +73,7 @@ def test_last_words_cloze_and_style_are_measured_in_every_way(
             assert cell["score"]["n"] == 8
 
 
+@pytest.mark.slow
 def test_what_tuning_cost_is_a_paired_interval_over_documents(
     chosen: tuple[Path, str, Any],
 ) -> None:
@@ -82,6 +85,7 @@ def test_what_tuning_cost_is_a_paired_interval_over_documents(
     assert tax["difference"]["low"] < expected < tax["difference"]["high"]
 
 
+@pytest.mark.slow
 def test_the_same_words_stand_everywhere(chosen: tuple[Path, str, Any]) -> None:
     folder, printed, found = chosen
     page = (folder / "choice.html").read_text(encoding="utf-8")
@@ -93,6 +97,7 @@ def test_the_same_words_stand_everywhere(chosen: tuple[Path, str, Any]) -> None:
         assert sentence in report.replace("\\", "")
 
 
+@pytest.mark.slow
 def test_with_nothing_given_the_experiments_own_suites_are_asked(tmp_path: Path) -> None:
     done = harness(
         "choose", *PAIR, "--limit", 2, "--draws", 0, "--wrappers", "qa", "--json",
@@ -178,6 +183,7 @@ def gaps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_gaps_are_filled_by_tokens_by_wrapper_and_by_asking(gaps: Path, tmp_path: Path) -> None:
     done = harness(
         "choose", *PAIR, "--infill", gaps, "--wrappers", "qa", "--unsafe-code", "--json",
@@ -198,6 +204,7 @@ def test_gaps_are_filled_by_tokens_by_wrapper_and_by_asking(gaps: Path, tmp_path
     assert row(found, "continuation")["pick"] == "not run"
 
 
+@pytest.mark.slow
 def test_a_model_without_the_tokens_says_that_it_cannot_express_it(
     gaps: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +237,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_suites_fill_the_rows_of_instructions_and_own_prompts(asked: Any) -> None:
     for use in ("chat-style instructions", "own prompts"):
         found = row(asked, use)
@@ -239,6 +247,7 @@ def test_suites_fill_the_rows_of_instructions_and_own_prompts(asked: Any) -> Non
     assert row(asked, "structured output")["cells"][0]["score"]["n"] > 0
 
 
+@pytest.mark.slow
 def test_examples_make_a_curve_for_base_and_instruct_and_their_crossing(asked: Any) -> None:
     found = row(asked, "few-shot adaptation")
     by_way = {(cell["stage"], cell["way"]): cell for cell in found["cells"]}
@@ -249,6 +258,7 @@ def test_examples_make_a_curve_for_base_and_instruct_and_their_crossing(asked: A
     assert sum("the base is level with" in note for note in found["notes"]) == 2
 
 
+@pytest.mark.slow
 def test_predictability_is_what_passes_every_time(asked: Any) -> None:
     always = {(c["stage"], c["way"]): c["score"] for c in row(asked, "predictability")["cells"]}
     assert all(score["n"] == 8 for score in always.values())
@@ -258,6 +268,7 @@ def test_predictability_is_what_passes_every_time(asked: Any) -> None:
         assert always[one["stage"], one["way"]]["value"] <= greedy + 1e-9
 
 
+@pytest.mark.slow
 def test_shipped_texts_go_by_their_name_and_steps_are_told(tmp_path: Path) -> None:
     done = harness(
         "choose", *PAIR, "--text", "tiny-texts", "--limit", 2, "--windows", 1, "--wrappers", "qa",

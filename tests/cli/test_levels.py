@@ -125,6 +125,7 @@ def test_levels_are_compared_over_their_own_answers_and_over_a_text(
         read_run(out)
 
 
+@pytest.mark.slow
 def test_every_presentation_has_the_same_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ def test_every_presentation_has_the_same_table(
     ]
 
 
+@pytest.mark.slow
 def test_levels_with_and_without_an_importance_matrix_stand_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +182,7 @@ def test_levels_with_and_without_an_importance_matrix_stand_side_by_side(
     assert (code, "--both compares" in errors) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_instruct_model_may_stay_at_the_reference_level(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     return folder, said
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_ends_well(typed: tuple[Path, dict[str, str]]) -> None:
     folder, said = typed
     everything = "\n".join(said.values())
@@ -54,6 +55,7 @@ def test_every_command_of_the_page_ends_well(typed: tuple[Path, dict[str, str]])
     assert (folder / "tickets/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_tickets_are_twelve_and_judged_by_schema_priority_and_an_own_check(
     typed: tuple[Path, dict[str, str]],
 ) -> None:
@@ -69,6 +71,7 @@ def test_the_tickets_are_twelve_and_judged_by_schema_priority_and_an_own_check(
     assert float(constant["prompt_level_strict_acc"]) == 0.5
 
 
+@pytest.mark.slow
 def test_two_files_and_prompts_become_a_page_in_three_commands(
     typed: tuple[Path, dict[str, str]],
 ) -> None:
