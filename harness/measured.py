@@ -102,6 +102,8 @@ class Shift:
     ``marginal`` (second or third), ``shifted`` (Lin et al. 2023, arXiv 2312.01552), as shares.
     ``mean_kld`` is KL(instruct ‖ arm) in nats; ``by_text`` are the means of the single answers,
     ``sizes`` their tokens. Ends of turn are left out: the two models may end by different tokens.
+    ``items`` are the samples answered, ``marks`` a letter per token of each answer: ``u``, ``m`` or
+    ``s`` as above.
     """
 
     arm: str
@@ -115,6 +117,8 @@ class Shift:
     positions: tuple[Position, ...]
     by_text: tuple[float, ...]
     sizes: tuple[int, ...]
+    items: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +138,15 @@ class Measured:
     """What was measured of a run's model files.
 
     ``speeds`` are by ``stage/level``; ``texts`` are the sha256 of the files that were read, by
-    name; ``notes`` say what could not be measured, and why.
+    name; ``pieces`` the texts of the tokens that shifts are about, by sample; ``notes`` say what
+    could not be measured, and why.
     """
 
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     divergences: tuple[Divergence, ...] = ()
     shifts: tuple[Shift, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    pieces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError
 from harness.measured import LogitBlock
@@ -71,8 +71,17 @@ def answers(
     return found[::every]
 
 
-Taken = Mapping[Condition, tuple[list[Passage], list[Passage]]]
-"""By arm: one model's answers behind its own prompts, and the same answers behind the arm's."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A model's answers to ``items``, behind its own prompts and behind each arm's.
+
+    ``tokens`` are those of each answer, its end of turn left out.
+    """
+
+    items: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    mine: list[Passage]
+    theirs: Mapping[Condition, list[Passage]]
 
 
 def arms_of(requests: Sequence[Request]) -> dict[Condition, dict[str, Request]]:
@@ -95,7 +104,7 @@ def taken_up(
     ends: frozenset[int],
     most: int,
 ) -> Taken:
-    """A model's answers behind its own prompts and behind each arm's, ends of turn left out.
+    """A model's own answers, taken up by every arm.
 
     Only samples that every arm asks; at most ``most`` tokens, of answers spread over the samples.
     """
@@ -110,11 +119,15 @@ def taken_up(
             kept.append((request, tokens))
     every = max(1, -(-sum(len(tokens) for _, tokens in kept) // max(1, most)))
     kept = kept[::every]
-    mine = [_behind(request, tokens) for request, tokens in kept]
-    return {
-        arm: (mine, [_behind(by_sample[request.sample_id], tokens) for request, tokens in kept])
-        for arm, by_sample in arms.items()
-    }
+    return Taken(
+        tuple(request.sample_id for request, _ in kept),
+        tuple(tokens for _, tokens in kept),
+        [_behind(request, tokens) for request, tokens in kept],
+        {
+            arm: [_behind(by_sample[request.sample_id], tokens) for request, tokens in kept]
+            for arm, by_sample in arms.items()
+        },
+    )
 
 
 def _behind(request: Request, tokens: tuple[int, ...]) -> Passage:

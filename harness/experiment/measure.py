@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -61,9 +63,11 @@ def measure(
     for arm in dict.fromkeys(item.reference for item in analysis.equivalences):
         own = [item for item in able if item.stage == arm.stage]
         found += session.divergences(own, arm, generations, asked, text)
-    shifted = session.shifts(able, analysis, generations, asked.tokens) if asked.shift else ()
+    walked = session.shifts(able, analysis, generations, asked.tokens) if asked.shift else ()
+    shifted = tuple(walked)
     named = {Path(asked.text).name: file_sha256(base_dir / asked.text)} if asked.text else {}
-    return Measured(timed, tuple(found), tuple(shifted), named, tuple(dict.fromkeys(notes)))
+    told = tuple(dict.fromkeys(notes))
+    return Measured(timed, tuple(found), shifted, named, session.pieces, told)
 
 
 def read_asked(asked: Measure | None, base_dir: Path) -> str | None:
@@ -85,6 +89,7 @@ class _Session:
     ) -> None:
         self._planned, self._backends = planned, backends
         self._watcher, self._notes = watcher, notes
+        self.pieces: dict[str, tuple[str, ...]] = {}
 
     def speeds(self, items: Sequence[StageModel]) -> dict[str, Speed]:
         """Medians by cell; cells of one and the same file are measured once."""
@@ -156,11 +161,16 @@ class _Session:
             tokenizer = cast(Backend, left).tokenizer
             ends = tokenizer.eog_ids if tokenizer else frozenset()
             taken = taken_up(own, generations, arms, ends, most)
+            if tokenizer:
+                read = (pieces(tokenizer.token_bytes(tokens)) for tokens in taken.tokens)
+                self.pieces = dict(zip(taken.items, read, strict=True))
             with self._noting(f"{base.stage}/{base.level}"), self._walked(base) as right:
-                for arm, (mine, theirs) in taken.items():
+                for arm, theirs in taken.theirs.items():
                     self._watcher.say(f"token distribution shift: {arm} over {instruct}'s answers")
                     try:
-                        yield divergences(left, right, mine, theirs).shift(str(arm), str(instruct))
+                        walked = divergences(left, right, taken.mine, theirs)
+                        shift = walked.shift(str(arm), str(instruct))
+                        yield replace(shift, items=taken.items)
                     except ValueError as error:
                         self._notes.append(f"{arm}: no token distribution shift: {error}")
 
@@ -196,6 +206,12 @@ class _Session:
             yield
         except (EngineError, ConfigError) as error:
             self._notes.append(f"{cell}: not compared: {error}")
+
+
+def pieces(tokens: Sequence[bytes]) -> tuple[str, ...]:
+    """Each token as text; of a character that several tokens make, the last one has it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return tuple(decoder.decode(token) for token in tokens)
 
 
 def text_name(name: str) -> str:

@@ -51,6 +51,10 @@ def _divergence(left: Floats, right: Floats) -> Floats:
     return np.asarray(terms.sum(axis=-1), dtype=np.float64)
 
 
+def _mark(rank: int) -> str:
+    return "u" if rank == 0 else "m" if rank <= _MARGINAL else "s"
+
+
 @dataclass(slots=True)
 class Divergences:
     """A walk over two models' rows, a few numbers kept of each: memory grows by 25 bytes a token.
@@ -121,6 +125,7 @@ class Divergences:
             positions=tuple(positions),
             by_text=self.by_text(),
             sizes=tuple(np.diff(begins, append=len(texts)).tolist()),
+            marks=tuple("".join(map(_mark, part)) for part in np.split(ranks, begins[1:])),
         )
 
     def summary(self, cell: str, reference: str, over: str) -> Divergence:

@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.reporting import read_run
 from harness.reporting.shift import shift_table
 from tests import tinygguf
+from tests.browser import chromium, opened
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 DPO = MODELS / "tiny-dpo-F16.gguf"
@@ -76,3 +77,25 @@ def test_pairs_with_different_tokenizers_are_refused_with_the_first_difference(
     assert code == 2
     assert "have different tokenizers: tokens: 26" in errors
     assert "texts differ from id 0 on" in errors
+
+
+def test_the_page_marks_what_the_base_would_not_have_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["--base", MODELS / "tiny-base-F16.gguf", "--instruct", DPO, "--strategies", "qa"]
+    assert told(capsys, *pair, *FEW, "-o", tmp_path / "out")[0] == 0
+    measured = read_run(tmp_path / "out").measured
+    first = measured.shifts[0]
+    assert [len(marks) for marks in first.marks] == list(first.sizes)
+    joined = "".join(first.marks)
+    assert joined.count("u") == pytest.approx(first.unshifted * first.tokens)
+    assert joined.count("s") == pytest.approx(first.shifted * first.tokens)
+    with chromium(tmp_path / "browser") as driver:
+        for item, marks in list(zip(first.items, first.marks, strict=True))[:3]:
+            opened(driver, tmp_path / "out" / "report.html", item)
+            seen = driver.execute_script(
+                "const [box] = document.querySelectorAll('.taken'); const [line] ="
+                " box.querySelectorAll('pre'); return [line.textContent,"
+                " line.querySelectorAll('.near').length, line.querySelectorAll('.far').length]"
+            )
+            assert seen == ["".join(measured.pieces[item]), marks.count("m"), marks.count("s")]

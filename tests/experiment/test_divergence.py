@@ -12,6 +12,7 @@ import pytest
 from harness.engine import Engine, FakeTokenizer
 from harness.errors import ConfigError
 from harness.experiment.divergence import divergences, in_step, walking, windows
+from harness.experiment.measure import pieces
 from harness.measured import Divergence, LogitBlock
 from harness.models import inspect_model, quantize
 from harness.records import EngineSettings
@@ -122,3 +123,8 @@ def _statistics(command: list[object]) -> str:
         if "Same top p:" in done.stdout:
             return str(done.stdout)
     raise AssertionError("the tool's last lines never came")
+
+
+def test_a_character_of_several_tokens_is_the_last_ones() -> None:
+    euro = "€".encode()
+    assert pieces([b"a ", euro[:1], euro[1:], b"\xff!"]) == ("a ", "", "€", "\ufffd!")

@@ -99,3 +99,8 @@ def test_a_shift_is_told_by_rank_and_by_place_in_the_answer() -> None:
     assert [item.unshifted for item in said.positions] == pytest.approx([1 / 2, 1 / 2, 1 / 3])
     assert said.sizes == (4, 3)
     assert said.mean_kld == pytest.approx(said.by_text[0])  # the same row everywhere
+
+
+def test_tokens_are_marked_by_the_rank_that_the_other_model_gives_them() -> None:
+    found = Divergences(texts=[0, 0, 0, 2, 2], kld=[0.0] * 5, ranks=[0, 1, 2, 3, 0])
+    assert found.shift("a", "b").marks == ("umm", "su")

@@ -39,7 +39,7 @@ def pages(
 ) -> Iterator[tuple[str, str]]:
     """The report's pages, file name and content; ``images`` are the plots' bytes by name."""
     order = {item.condition: place for place, item in enumerate(analysis.conditions)}
-    packed = list(packed_answers(scored, order))
+    packed = list(packed_answers(scored, order, analysis.measured))
     names = [_page_name(number) for number in range(len(packed))]
     style, script = part("page.css"), part("page.js")
     shared: dict[str, Any] = {

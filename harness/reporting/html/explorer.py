@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.measured import NOTHING, Measured
 from harness.records import Condition, Scored, Span
 from harness.reporting.scrub import scrub_text
 from harness.sanitize import for_terminal
@@ -20,19 +21,38 @@ PAGE_BYTES = 3_200_000
 """Deflated bytes of answers on one page: with everything else it stays under 5 MB."""
 TEXT = 20_000
 """Characters shown of one text; the rest is in samples.jsonl, and the page says so."""
+Marks = Mapping[tuple[str, str], Mapping[str, Any]]
 _UNSEEN = 65_536
 """Bytes put in before what came out of the compression is looked at."""
 
 
-def packed_answers(scored: Sequence[Scored], order: Mapping[Condition, int]) -> Iterator[str]:
-    """The answers of each page in base64: as many whole items as fit, arms in the given order."""
-    page = _Page()
+def packed_answers(
+    scored: Sequence[Scored], order: Mapping[Condition, int], measured: Measured = NOTHING
+) -> Iterator[str]:
+    """The answers of each page in base64: as many whole items as fit, arms in the given order.
+
+    An answer whose tokens were put to the base model's arms comes with them, marked by each.
+    """
+    marks = _marks(measured)
+    page = _Page(marks)
     for rows in _items(scored, order):
         if not page.add(rows):
             yield page.closed()
-            page = _Page()
+            page = _Page(marks)
             page.add(rows)
     yield page.closed()
+
+
+def _marks(measured: Measured) -> Marks:
+    """By condition and item of an answer, its tokens and what each arm makes of them."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for shift in measured.shifts:
+        for item, marks in zip(shift.items, shift.marks, strict=False):
+            if pieces := measured.pieces.get(item):
+                texts = [for_terminal(piece) for piece in pieces]
+                told = found.setdefault((shift.instruct, item), {"pieces": texts, "arms": []})
+                told["arms"].append([for_terminal(shift.arm), marks])
+    return found
 
 
 def _items(scored: Sequence[Scored], order: Mapping[Condition, int]) -> Iterator[Sequence[Scored]]:
@@ -51,7 +71,8 @@ def _items(scored: Sequence[Scored], order: Mapping[Condition, int]) -> Iterator
 class _Page:
     """One page being filled: items go through the compression once, and never out again."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
         self._texts: dict[str, int] = {}
         self._new: list[str] = []
         self._stream = zlib.compressobj(9)
@@ -115,7 +136,12 @@ class _Page:
                 ]
                 for result in row.results
             ],
+            **self._taken(row),
         }
+
+    def _taken(self, row: Scored) -> dict[str, Any]:
+        found = None if row.epoch else self._marks.get((str(row.condition), row.sample.id))
+        return {"taken": found} if found else {}
 
     def _text(self, text: str) -> int:
         """The number of a text among the page's, cut and with its control characters shown."""

@@ -127,6 +127,29 @@ function marked(node, row) {
   return node;
 }
 
+const TAKEN = { u: ["", "the arm's own first choice"], m: ["near", "the arm's second or third choice"], s: ["far", "the arm would hardly say this"] };
+
+function taken({ pieces, arms }) {
+  // The answer's tokens as the base model takes them: what it would not have said is marked.
+  const box = make("details", undefined, "taken");
+  box.append(make("summary", "token by token, as the base model takes it"));
+  for (const [arm, marks] of arms) {
+    const line = make("pre");
+    pieces.forEach((piece, place) => {
+      const [look, why] = TAKEN[marks[place]] || ["", ""];
+      if (!look) return line.append(piece);
+      const node = make("mark", piece, look);
+      node.title = why;
+      line.append(node);
+    });
+    box.append(make("p", arm, "note"), line);
+  }
+  const legend = make("p", undefined, "note");
+  legend.append("Unmarked: the arm's own first choice. ", make("mark", "Dotted", "near"), ": second or third. ", make("mark", "Wavy", "far"), ": neither.");
+  box.append(legend);
+  return box;
+}
+
 function card(row) {
   const box = make("article", undefined, "card" + (row.ok === null ? "" : row.ok ? " pass" : " fail"));
   const name = `${row.stage} · ${row.strategy} · ${row.level}` + (row.epoch ? ` · epoch ${row.epoch}` : "");
@@ -142,6 +165,7 @@ function card(row) {
     rest.append(make("summary", "the stop string, and what came after it"), make("pre", text(row.rest), "after"));
     box.append(rest);
   }
+  if (row.taken) box.append(taken(row.taken));
   const checks = make("ul");
   for (const [id, strict, reason, places] of row.checks) {
     const entry = make("li");
