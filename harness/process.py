@@ -87,7 +87,7 @@ def call(
                     assert pipe is not None
                     pipe.close()
         if reply is None:
-            limit = f"took longer than {seconds:g} s" if timed_out.is_set() else _fate(code)
+            limit = f"took longer than {seconds:g} s" if timed_out.is_set() else fate(code)
             raise error(f"{doing}: the child process {limit}{_last_words(words)}")
     return _unpack(reply, error, doing, memory)
 
@@ -105,7 +105,7 @@ def serve(module: str, name: str, memory: str) -> None:
     _watch = sys.stdin.buffer
     _reply = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a native library prints belongs to the last words, not to the reply
-    _limit(int(memory))
+    cap(CORE=0, **({"AS": int(memory)} if int(memory) else {}))
     args = json.loads(_watch.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -187,10 +187,15 @@ def _unpack(reply: Any, error: type[HarnessError], doing: str, memory: int | Non
         raise error(f"{doing}: needs more memory than{limit}")
     if "crash" in reply:
         raise error(f"{doing}: {for_terminal(str(reply['crash']))}")
-    kind = getattr(harness.errors, str(reply.get("error")), error)
+    raise error_named(reply.get("error"), reply.get("message"), error)
+
+
+def error_named(name: object, message: object, otherwise: type[HarnessError]) -> HarnessError:
+    """The error that a child ran into, by the name it gave; ``otherwise`` for none of ours."""
+    kind = getattr(harness.errors, str(name), otherwise)
     if not (isinstance(kind, type) and issubclass(kind, HarnessError)):
-        kind = error
-    raise kind(for_terminal(str(reply.get("message"))))
+        kind = otherwise
+    return kind(for_terminal(str(message)))
 
 
 def _kill_later(
@@ -209,7 +214,7 @@ def _kill_later(
     return timer
 
 
-def _fate(code: int) -> str:
+def fate(code: int) -> str:
     """How a process ended, in words: ``was ended by SIGABRT``."""
     if code >= 0:
         return f"ended with exit code {code}"
@@ -243,18 +248,23 @@ def _last_words(words: IO[bytes]) -> str:
     return f"; its last words: {said}" if said else ""
 
 
-def _limit(memory: int) -> None:
-    """Bound this process's address space and forbid core dumps, where the system can."""
+def cap(**limits: int) -> None:
+    """Bound this process where the system can: ``cap(CORE=0, AS=memory)``, never above its own.
+
+    Names are those of ``resource.RLIMIT_*``, values bytes. What is capped at nothing stays so: the
+    process cannot raise it again.
+    """
     try:
         import resource
-    except ImportError:  # Windows has neither
+    except ImportError:  # Windows has none
         return
-    wishes = [(resource.RLIMIT_CORE, 0)] + ([(resource.RLIMIT_AS, memory)] if memory else [])
-    for which, value in wishes:
+    for name, value in limits.items():
+        which = getattr(resource, f"RLIMIT_{name}", None)
         with contextlib.suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS; time still binds
-            hard = resource.getrlimit(which)[1]
-            limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(which, (limit, hard))
+            if which is not None:
+                hard = resource.getrlimit(which)[1]
+                limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(which, (limit, hard if value else 0))
 
 
 def _die_with_parent() -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from harness.process import cap
+
 try:
     import resource
 except ImportError:  # not on Windows: there the child runs without limits
@@ -47,18 +49,13 @@ def restrain(memory: int | None) -> None:
     None); a mapped model file does not count. Beyond it an allocation fails, which is an error
     that can be planned around; without a limit the kernel would kill some process instead.
     """
-    if resource is None:
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    cap(CORE=0, FSIZE=0)
     if memory is None:
         available = available_memory()
         memory = None if available is None else max(available - _RESERVE, _RESERVE)
     used = _data_size()
     if memory is not None and used is not None:
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        limit = used + memory if hard == resource.RLIM_INFINITY else min(hard, used + memory)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+        cap(DATA=used + memory)
 
 
 def allocatable() -> int | None:

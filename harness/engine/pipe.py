@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import harness
-import harness.errors
 from harness.engine import wire
-from harness.errors import EngineError, HarnessError
-from harness.process import gist
+from harness.errors import EngineError
+from harness.process import error_named, fate, gist
 
 WORKER = (sys.executable, "-m", "harness.engine.worker")
 """The command line of the child process."""
@@ -68,7 +66,7 @@ class Child:
         except (EOFError, OSError, ValueError) as error:
             raise self._death() from error
         if event["event"] == "error":
-            raise _translated(event)
+            raise error_named(event["type"], event["message"], EngineError)
         return event
 
     def ask(self, op: str, **values: Any) -> Mapping[str, Any]:
@@ -162,16 +160,5 @@ def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _how(code: int | None) -> str:
-    if code is None:
-        return "the engine's child process closed its pipe"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"the engine's child process was ended by {signal.Signals(-code).name}"
-    return f"the engine's child process ended with code {code}"
-
-
-def _translated(event: Mapping[str, Any]) -> HarnessError:
-    found = getattr(harness.errors, event["type"], None)
-    if isinstance(found, type) and issubclass(found, HarnessError):
-        return found(event["message"])
-    return EngineError(event["message"])
+    how = "closed its pipe" if code is None else fate(code)
+    return f"the engine's child process {how}"
