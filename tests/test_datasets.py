@@ -399,6 +399,7 @@ def score_ifeval(folder: Path, **environment: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_ifeval_is_fetched_from_the_hub_once_and_found_offline_after(tmp_path: Path) -> None:
     pytest.importorskip("punkt", reason="needs the ifeval extra")
     with hub() as address:

@@ -118,6 +118,7 @@ def test_the_evidence_of_a_level_names_its_divergence(level: str) -> None:
     assert line.endswith("mean KLD 0.25, same top p 50.0 % over own answers")
 
 
+@pytest.mark.slow
 def test_the_sentence_is_right_in_simulation() -> None:
     """Through the report's own function, 120 runs each; `python -m benchmarks.sentence` has more.
 

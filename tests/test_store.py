@@ -206,6 +206,7 @@ for number in range(10**9):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 needs a POSIX system")
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing_it_had_stored(tmp_path: Path) -> None:
     """Kill for real, several times at random moments, into the same file."""
     path = tmp_path / "s.sqlite"

@@ -159,6 +159,7 @@ except MemoryError:
         "import time\ntime.sleep(60.25)",
     ],
 )
+@pytest.mark.slow
 def test_nothing_it_started_outlives_it(code: str) -> None:
     before = sandboxes()
     assert not tried(code, "assert False", timeout=2).strict

@@ -45,6 +45,7 @@ def test_the_crossing_is_interpolated_over_the_logarithm() -> None:
     assert crossing_point(base + 1, other, SHOTS) == 0.0
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_crossing_holds_the_truth_as_often_as_it_says() -> None:
     """150 draws: a true coverage of 95 % shows under 88 % here about once in 1,000 runs."""
     rng = np.random.default_rng(7)

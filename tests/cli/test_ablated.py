@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.command import harness, samples, table
 
 ROWS = [
@@ -14,6 +16,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_ablated_arm_asks_without_the_instruction_and_is_judged_with_it(tmp_path: Path) -> None:
     suite = tmp_path / "mine.jsonl"
     suite.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
@@ -38,6 +41,7 @@ def test_an_ablated_arm_asks_without_the_instruction_and_is_judged_with_it(tmp_p
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_an_ablated_arm_needs_a_row_to_ask(tmp_path: Path) -> None:
     suite = tmp_path / "mine.jsonl"
     suite.write_text(json.dumps(ROWS[1]), encoding="utf-8")

@@ -202,6 +202,7 @@ def acts(text: str) -> list[str]:
 
 @UNIX
 @pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+@pytest.mark.slow
 def test_an_answer_of_escape_sequences_is_shown_and_does_nothing(
     hostile: list[str], kind: str
 ) -> None:

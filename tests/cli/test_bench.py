@@ -97,6 +97,7 @@ def test_bench_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
     assert "device CUDA9 was asked for" in done.stderr
 
 
+@pytest.mark.slow
 def test_auto_says_what_it_offloads_and_a_wrong_number_is_one_line(tmp_path: Path) -> None:
     model = tinygguf.write_llama(tmp_path / "m.gguf")
     few = [*SHORT, "--repeats", 1]

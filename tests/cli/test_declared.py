@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.command import harness
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +22,7 @@ contrasts:
 """
 
 
+@pytest.mark.slow
 def test_contrasts_are_declared_before_the_run_or_in_the_file(tmp_path: Path) -> None:
     rows = (ROOT / "datasets" / "tiny.jsonl").read_text(encoding="utf-8").splitlines(True)
     (tmp_path / "items.jsonl").write_text("".join(rows[:3]), encoding="utf-8")

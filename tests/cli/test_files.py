@@ -24,6 +24,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_files_and_a_suite_are_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,6 +147,7 @@ def test_verdicts_of_other_versions_of_a_check_are_said_to_be_stale(
     assert {verdict["version"] for row in rows_of(folder) for verdict in row["checks"]} == {1}
 
 
+@pytest.mark.slow
 def test_a_module_of_checks_that_has_changed_is_said_to_be_stale(
     made: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -334,6 +335,7 @@ def test_a_run_in_which_a_model_answers_nothing_ends_in_an_error(
     assert "report: " in out, "what the other model answered is not lost"
 
 
+@pytest.mark.slow
 def test_a_dry_run_makes_nothing_fetches_nothing_and_sees_what_cannot_be(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

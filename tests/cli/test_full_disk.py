@@ -107,6 +107,7 @@ def test_quantizing_onto_a_full_disk_says_how_much_is_free(tmp_path: Path) -> No
     assert disk.files() == {}
 
 
+@pytest.mark.slow
 def test_a_download_that_cannot_be_written_goes_on_later(tmp_path: Path) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))

@@ -231,6 +231,7 @@ def loaded(path: Path, cache: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_exported_rows_are_what_trl_reads(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +291,7 @@ def test_judging_from_python_writes_only_where_it_is_told_to(folder: Path, tmp_p
         harness.score()
 
 
+@pytest.mark.slow
 def test_half_a_surrogate_pair_in_an_answer_stops_no_form(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def words_of(line: str) -> list[str]:
     return [word.replace("%", " ") for word in plain.split()]
 
 
+@pytest.mark.slow
 def test_models_and_prompts_of_ones_own_are_named_by_their_places(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("Where does Jalen live?\nName a tea.\n", "utf-8")
     models = [f"{ROOT}/models/tiny-base-F16.gguf", f"{ROOT}/models/tiny-dpo-F16.gguf"]

@@ -34,6 +34,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, l
     return code, captured.out.splitlines(), captured.err
 
 
+@pytest.mark.slow
 def test_the_first_line_names_a_level_and_the_margin(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +53,7 @@ def test_the_first_line_names_a_level_and_the_margin(
     assert sentence in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_pair_is_told_for_the_wrapped_base_and_the_instruct_model_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_wrong_request_is_one_line(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_levels_are_compared_over_their_own_answers_and_over_a_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

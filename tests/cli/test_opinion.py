@@ -45,6 +45,7 @@ def opinion(run: Path, *words: object) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_answer_gets_one_and_the_run_stays_what_it_was(run: Path) -> None:
     before = {path: file_sha256(path) for path in run.rglob("*") if path.is_file()}
     found = opinion(run, "--question", "Is this a place?", "-o", "opinions.jsonl")
@@ -65,6 +66,7 @@ def test_every_answer_gets_one_and_the_run_stays_what_it_was(run: Path) -> None:
     assert [row["log_odds"] for row in again["opinions"]] == [row["log_odds"] for row in kept]
 
 
+@pytest.mark.slow
 def test_a_pair_is_asked_in_both_orders_and_has_no_first_place(run: Path) -> None:
     question = ("--question", "Which one names a place?")
     one = opinion(run, *question, "--pair", "qa", "raw_nl")
@@ -80,6 +82,7 @@ def test_a_pair_is_asked_in_both_orders_and_has_no_first_place(run: Path) -> Non
         )
 
 
+@pytest.mark.slow
 def test_labels_say_how_far_it_agrees_with_their_author(run: Path) -> None:
     free = opinion(run, "--question", "Is this a place?", "--arm", "base")["opinions"]
     labels = [

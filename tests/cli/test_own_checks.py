@@ -28,6 +28,7 @@ def typed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_says_that_the_check_is_good(typed: Path) -> None:
     said = ""
     for line in blocks("sh")[0].splitlines():
@@ -53,6 +54,7 @@ def test_the_pages_own_test_passes(typed: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_verdicts_know_the_file_of_their_check_and_a_change_is_seen(typed: Path) -> None:
     models = ["--base", ROOT / "models/tiny-base-F16.gguf"]
     models += ["--instruct", ROOT / "models/tiny-dpo-F16.gguf"]

@@ -42,6 +42,7 @@ def test_two_files_and_a_text_of_prompts_give_answers_and_no_figure(tmp_path: Pa
         command(*words)
 
 
+@pytest.mark.slow
 def test_a_pipe_and_a_folder_are_suites_and_a_row_has_its_own_budget(tmp_path: Path) -> None:
     models = ["--base", ROOT / "models/tiny-base-F16.gguf"]
     models += ["--instruct", ROOT / "models/tiny-dpo-F16.gguf"]
@@ -88,6 +89,7 @@ def test_a_pipe_and_a_folder_are_suites_and_a_row_has_its_own_budget(tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_constant_answers_and_the_majority_are_floors_under_the_scores(tmp_path: Path) -> None:
     rows = [
         "prompt,target",

@@ -44,6 +44,7 @@ def test_power_is_that_of_the_items_at_hand_and_of_the_family(folder: Path) -> N
     assert "after Holm over 3" in told
 
 
+@pytest.mark.slow
 def test_a_probe_tells_the_time_and_its_answers_are_the_runs_own(folder: Path) -> None:
     before = plan(folder)
     assert "base/as-is: 120 requests to answer" in before

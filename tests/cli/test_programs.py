@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.command import ROOT, harness
 
 
+@pytest.mark.slow
 def test_lists_are_printed_as_json(tmp_path: Path) -> None:
     for kind in ("checks", "suites", "experiments", "strategies", "controls", "families"):
         done = harness("list", kind, "--json", cache=tmp_path)
@@ -18,6 +21,7 @@ def test_lists_are_printed_as_json(tmp_path: Path) -> None:
     assert refused.returncode != 0 and "leave out the name" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_doctor_and_the_cache_speak_json(tmp_path: Path) -> None:
     done = harness("doctor", "--json", cache=tmp_path)
     findings = json.loads(done.stdout)

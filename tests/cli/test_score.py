@@ -238,6 +238,7 @@ def test_a_check_is_shown_with_examples_that_pass_and_fail(
     assert "did you mean punctuation:no_comma" in errors
 
 
+@pytest.mark.slow
 def test_every_check_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     for name in sorted(all_checks()):
         if not name.startswith(("test:", "regex")):  # regex shows a pattern that times out

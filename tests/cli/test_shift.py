@@ -29,6 +29,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_the_instruct_model_as_its_own_base_is_not_shifted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_terminal_and_the_reports_have_the_same_table(
         assert cell in page
 
 
+@pytest.mark.slow
 def test_pairs_with_different_tokenizers_are_refused_with_the_first_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -283,6 +283,7 @@ def test_what_looks_odd_is_a_warning_and_no_error(capsys: pytest.CaptureFixture[
     assert "80 words hardly fit the item's max_tokens, 9" in told[3][1]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_items_can_tell_and_shows_them(tmp_path: Path) -> None:
     table = "id,prompt,target,city,metadata.from\na,Where is {{city}}?,Italy,Rome,an atlas\n"
     (tmp_path / "mine.csv").write_text(table, encoding="utf-8")

@@ -68,6 +68,7 @@ STATE = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_shown_until_its_report_is_there(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def check_reports(folder: Path) -> None:
     assert (folder / "report.md").is_file()
 
 
+@pytest.mark.slow
 def test_make_eval_with_a_pair_fetches_both_sides_and_reports(hub: Hub, tmp_path: Path) -> None:
     ready = subprocess.run(["make", "-q", ".venv/.ready"], cwd=ROOT, capture_output=True)
     if ready.returncode != 0 or Path(sys.prefix) != ROOT / ".venv":
@@ -69,6 +70,7 @@ def test_make_eval_with_a_pair_fetches_both_sides_and_reports(hub: Hub, tmp_path
         assert len(hub.downloads(repo.split("/")[1])) >= 2
 
 
+@pytest.mark.slow
 def test_an_offline_run_uses_what_was_fetched_and_says_what_was_not(
     hub: Hub, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_answer_is_the_text_up_to_the_first_stop(finished: Path) -> None:
         assert "\nQuestion:" not in row["answer"]
 
 
+@pytest.mark.slow
 def test_a_smaller_limit_gives_the_same_answers_to_its_items(file: Path, finished: Path) -> None:
     folder = file.parent / "fewer"
     done = harness("run", file, "--limit", 7, "-o", folder, cache=file.parent / "cache-fewer")
@@ -81,6 +82,7 @@ def test_a_smaller_limit_gives_the_same_answers_to_its_items(file: Path, finishe
     assert all(more[place] == text for place, text in fewer.items())
 
 
+@pytest.mark.slow
 def test_fewer_busy_slots_give_the_same_answers(file: Path, finished: Path) -> None:
     folder = file.parent / "slots"
     done = harness(
@@ -90,6 +92,7 @@ def test_fewer_busy_slots_give_the_same_answers(file: Path, finished: Path) -> N
     assert texts(folder) == texts(finished)
 
 
+@pytest.mark.slow
 def test_no_cache_asks_again_and_gets_the_same(file: Path, finished: Path) -> None:
     folder = file.parent / "again"
     done = harness(
@@ -99,6 +102,7 @@ def test_no_cache_asks_again_and_gets_the_same(file: Path, finished: Path) -> No
     assert texts(folder) == texts(finished)
 
 
+@pytest.mark.slow
 def test_rescoring_and_reporting_again_reproduce_the_run(file: Path, finished: Path) -> None:
     cache = file.parent / "cache"
     before = {name: (finished / name).read_bytes() for name in ("scores.csv", "summary.csv")}
@@ -117,6 +121,7 @@ def test_a_dry_run_counts_prompts_and_writes_nothing(file: Path, tmp_path: Path)
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.slow
 def test_a_system_prompt_leaves_the_bare_base_bare(file: Path, tmp_path: Path) -> None:
     def tokens(*options: object) -> dict[str, int]:
         """Prompt tokens by strategy, of the first level's rows."""
@@ -267,6 +272,7 @@ def test_killed_again_and_again_it_resumes_and_ends_with_the_same_answers(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, signals a process group")
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_and_its_engine_and_the_same_command_does_only_the_rest(
     tmp_path: Path,
 ) -> None:
@@ -294,6 +300,7 @@ def test_ctrl_c_ends_the_run_and_its_engine_and_the_same_command_does_only_the_r
     assert len(texts(out)) == 6 * 12
 
 
+@pytest.mark.slow
 def test_the_shipped_experiment_runs_from_any_folder(tmp_path: Path) -> None:
     done = harness("run", "tiny", "--dry-run", "--limit", 2, cache=tmp_path / "c", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

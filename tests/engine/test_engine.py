@@ -181,6 +181,7 @@ def test_the_tokenizer_needs_no_weights_and_is_the_engines(tiny: Path, engine: E
         assert tokenizer.token_text(ord("q")) == "q"
 
 
+@pytest.mark.slow
 def test_a_recurrent_model_shares_a_prefix_through_a_holder(mamba: Path) -> None:
     with Engine(mamba, "mamba", EXACT) as engine:
         requests = make_requests(engine.tokenizer, mixed_texts(10), max_tokens=12)
@@ -290,6 +291,7 @@ def answered_by_one_child(
     return slots
 
 
+@pytest.mark.slow
 def test_no_limit_of_memory_ends_the_child(roomy: Path, tmp_path: Path) -> None:
     limits = (12, 80, 120, 150, 165, 180, 190, 240)
     started = tmp_path / "started"

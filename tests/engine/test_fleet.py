@@ -50,6 +50,7 @@ def test_an_unfinished_fleet_is_left_at_once(tiny: Path, ask: Ask) -> None:
         assert len(list(fleet.generate(short))) == 1
 
 
+@pytest.mark.slow
 def test_what_a_lost_device_left_undone_the_others_do(
     tiny: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

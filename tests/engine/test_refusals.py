@@ -90,6 +90,7 @@ def test_the_command_says_so_in_one_line_and_exits_with_2(kind: str, tmp_path: P
     ]
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_stage_is_a_diffusion_model_is_refused_before_it_asks_anything(
     tmp_path: Path,
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_run_asks_each_prompt_once_and_judges_the_stop_trimmed_answer(
     assert len(engines.opened) == 2, "the second run opens no engine"
 
 
+@pytest.mark.slow
 def test_a_failed_request_is_missing_visibly_and_tried_again(folder: Path, tmp_path: Path) -> None:
     result = run(experiment(folder), options(tmp_path), backends=on(Engines(fails="one")))
     assert [generation.error for generation in result.failed] == ["killed"] * 3
@@ -234,6 +235,7 @@ def test_what_an_engine_said_of_itself_is_told_again_when_answers_were_stored(
     assert "base/as-is: offload is not available" in again.run.manifest.notes
 
 
+@pytest.mark.slow
 def test_the_very_same_run_makes_no_second_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

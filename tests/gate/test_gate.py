@@ -52,6 +52,7 @@ def test_a_change_that_few_answers_show_is_a_lint_error(small: Project, name: st
     assert outcome.verdict == "regress" and ": lint: " in outcome.why, outcome
 
 
+@pytest.mark.slow
 def test_what_was_wrong_is_accepted_by_update(small: Project) -> None:
     small.write(MUTATIONS["few-shot block dropped"])
     kept = (small.folder / "baseline.jsonl").read_bytes()
@@ -101,6 +102,7 @@ def made_elsewhere(project: Project, **parts: str) -> bytes:
     ("part", "said"),
     [("cpu", "another processor"), ("engine", "another llama.cpp build or engine settings")],
 )
+@pytest.mark.slow
 def test_a_baseline_of_another_machine_is_said_and_judged_by_statistics(
     small: Project, part: str, said: str
 ) -> None:
@@ -115,6 +117,7 @@ def test_a_baseline_of_another_machine_is_said_and_judged_by_statistics(
     assert done.stdout.count("+0.0 points, 90 % interval") == 6
 
 
+@pytest.mark.slow
 def test_answers_that_another_machine_rounded_otherwise_pass_within_the_margin(
     small: Project,
 ) -> None:
@@ -190,6 +193,7 @@ def test_another_suite_makes_the_baseline_stale(project: Project) -> None:
     assert "stale" in done.stderr and "--update" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sequential_gate_spares_items_and_logs_its_looks(project: Project) -> None:
     roles = MUTATIONS["roles swapped in the chat template"]
     project.write(roles)

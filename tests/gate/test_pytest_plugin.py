@@ -7,6 +7,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from benchmarks.gate import MUTATIONS, Project
 from tests.command import environment
 from tests.gate.test_gate import REPLY, project
@@ -56,6 +58,7 @@ def run_tests(folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_change_fails_with_items_answers_and_the_diff(project: Project) -> None:
     said = run_tests(project.folder)
     assert "PASSED test_templates.py::test_qa" in said, said

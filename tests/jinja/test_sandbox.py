@@ -45,6 +45,7 @@ def test_a_template_that_eats_time_or_memory_is_stopped(source: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no alarm")
+@pytest.mark.slow
 def test_a_template_without_end_ends_when_nobody_waits_for_it() -> None:
     """The rendering process is alone: whoever would have killed it was killed."""
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

@@ -106,6 +106,7 @@ def test_levels_and_shards_come_in_one_call(place: Place) -> None:
     assert set(place.blobs()) == {digest(data) for data in (LARGE, SMALL, first, second)}
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_of_the_level_in_its_name_is_refused(place: Place) -> None:
     place.hub.add_repo(
         "owner/false",
@@ -124,6 +125,7 @@ def test_a_file_that_is_not_of_the_level_in_its_name_is_refused(place: Place) ->
     assert "publisher's own name for a mix of tensors: Q8_0 100.0 %" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_or_ambiguous_level_lists_the_candidates(place: Place) -> None:
     assert "Q2_K was asked for, there are pair-Q4_K_M.gguf, pair-Q8_0.gguf" in place.fails(
         "fetch", f"{NAME}:Q2_K"
@@ -136,6 +138,7 @@ def test_an_unknown_or_ambiguous_level_lists_the_candidates(place: Place) -> Non
     assert place.hub.downloads("a-Q8_0") == []
 
 
+@pytest.mark.slow
 def test_unknown_repositories_revisions_and_files_are_named(place: Place) -> None:
     assert "no repository owner/nothing on the hub" in place.fails("fetch", "owner/nothing:Q8_0")
     assert "has no such revision" in place.fails("fetch", f"{NAME}@v9:Q8_0")
@@ -145,6 +148,7 @@ def test_unknown_repositories_revisions_and_files_are_named(place: Place) -> Non
     assert "no owner/repo:QUANT" in place.fails("fetch", "nothing")
 
 
+@pytest.mark.slow
 def test_a_connection_cut_mid_file_is_resumed_by_range(place: Place) -> None:
     place.hub.fault("Q8_0", cut=CUT)
     place.works("fetch", f"{NAME}:Q8_0")
@@ -156,6 +160,7 @@ def test_a_connection_cut_mid_file_is_resumed_by_range(place: Place) -> None:
     assert place.blobs() == {digest(LARGE): len(LARGE)}
 
 
+@pytest.mark.slow
 def test_a_failed_download_keeps_its_good_part_and_the_next_run_goes_on_there(place: Place) -> None:
     place.hub.fault("Q8_0", cut=CUT)
     place.hub.fault("Q8_0", status=404, times=-1)
@@ -170,12 +175,14 @@ def test_a_failed_download_keeps_its_good_part_and_the_next_run_goes_on_there(pl
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.slow
 def test_a_busy_hub_is_asked_again(place: Place, status: int) -> None:
     place.hub.fault("revision/main", where="api", status=status, headers={"Retry-After": "0"})
     place.hub.fault("Q4_K_M", status=status, headers={"Retry-After": "0"})
     assert digest(SMALL) in place.works("fetch", f"{NAME}:Q4_K_M")
 
 
+@pytest.mark.slow
 def test_a_hub_that_stays_busy_is_told_in_one_line(place: Place) -> None:
     place.hub.fault("revision/main", where="api", times=-1, status=429)
     assert "too many requests (429); wait" in place.fails("fetch", f"{NAME}:Q4_K_M")
@@ -185,6 +192,7 @@ def test_a_hub_that_stays_busy_is_told_in_one_line(place: Place) -> None:
     assert place.blobs() == {}
 
 
+@pytest.mark.slow
 def test_a_hub_that_went_away_leaves_the_cached_copy_and_says_so(place: Place) -> None:
     place.works("fetch", f"{NAME}:Q4_K_M")
     place.hub.fault("revision/main", where="api", times=-1, status=503)
@@ -194,6 +202,7 @@ def test_a_hub_that_went_away_leaves_the_cached_copy_and_says_so(place: Place) -
     assert "using the cached copy" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_hub_at_all_is_told_in_one_line(place: Place) -> None:
     line = place.fails("fetch", f"{NAME}:Q4_K_M", HF_ENDPOINT="http://127.0.0.1:9")
     assert "the hub cannot be reached" in line
@@ -231,6 +240,7 @@ def test_a_gguf_that_is_broken_on_the_hub_is_refused_by_name(place: Place) -> No
     assert "pair-Q8_0.gguf is no usable GGUF file" in place.fails("fetch", f"{NAME}:Q8_0")
 
 
+@pytest.mark.slow
 def test_a_pin_that_the_hub_no_longer_has_downloads_nothing(place: Place) -> None:
     line = place.fails("fetch", f"{NAME}:Q4_K_M", "--sha256", digest(OTHER))
     assert digest(OTHER) in line
@@ -239,6 +249,7 @@ def test_a_pin_that_the_hub_no_longer_has_downloads_nothing(place: Place) -> Non
     assert digest(SMALL) in place.works("fetch", f"{NAME}:Q4_K_M", "--sha256", digest(SMALL))
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_upstream_is_never_taken_silently(place: Place) -> None:
     place.works("fetch", f"{NAME}:Q4_K_M")
     place.hub.add_repo(NAME, {"pair-Q4_K_M.gguf": OTHER})
@@ -252,6 +263,7 @@ def test_a_file_that_changed_upstream_is_never_taken_silently(place: Place) -> N
     assert digest(OTHER) in place.works("fetch", f"{NAME}:Q4_K_M")
 
 
+@pytest.mark.slow
 def test_a_cached_file_that_rotted_is_noticed(place: Place) -> None:
     place.works("fetch", f"{NAME}:Q4_K_M")
     (blob,) = (place.folder / "hf" / "hub").glob(f"models--*/blobs/{digest(SMALL)}")
@@ -283,6 +295,7 @@ def test_a_redirect_loop_is_one_line(place: Place) -> None:
 
 
 @pytest.mark.parametrize("asked", ["²", "999999", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.slow
 def test_a_strange_wish_to_wait_is_neither_obeyed_nor_a_traceback(place: Place, asked: str) -> None:
     place.hub.fault(
         "revision/main", where="api", status=429, times=-1, headers={"Retry-After": asked}
@@ -297,6 +310,7 @@ def test_a_strange_wish_to_wait_is_neither_obeyed_nor_a_traceback(place: Place, 
 @pytest.mark.parametrize(
     "name", ["/etc/x-Q2_K.gguf", "..\\x-Q2_K.gguf", "../x-Q2_K.gguf", "c:x-Q2_K.gguf"]
 )
+@pytest.mark.slow
 def test_a_name_that_leads_out_of_the_cache_does_not_exist(place: Place, name: str) -> None:
     place.hub.add_repo("owner/evil", {name: SMALL, "good-Q4_K_M.gguf": SMALL})
     assert "Q2_K was asked for, there are good-Q4_K_M.gguf" in place.fails(
@@ -305,6 +319,7 @@ def test_a_name_that_leads_out_of_the_cache_does_not_exist(place: Place, name: s
     place.works("fetch", "owner/evil:Q4_K_M")
 
 
+@pytest.mark.slow
 def test_a_gated_repository_says_what_to_do_and_opens_with_a_token(place: Place) -> None:
     place.hub.add_repo("owner/gated", {"g-Q8_0.gguf": EIGHT}, gated=True)
     for token in ({}, {"HF_TOKEN": "hf_of_someone_who_did_not_accept"}):
@@ -319,6 +334,7 @@ def test_a_gated_repository_says_what_to_do_and_opens_with_a_token(place: Place)
     assert not any(seen.authorized for seen in served), "the token went to the CDN"
 
 
+@pytest.mark.slow
 def test_a_private_repository_looks_like_one_that_is_not_there(place: Place) -> None:
     place.hub.add_repo("owner/private", {"p-Q8_0.gguf": EIGHT}, private=True)
     assert "set HF_TOKEN if it is private" in place.fails("fetch", "owner/private:Q8_0")
@@ -356,6 +372,7 @@ def test_kill_9_during_a_download_leaves_nothing_that_a_later_run_trusts(place: 
     assert place.blobs() == {digest(LARGE): len(LARGE)}
 
 
+@pytest.mark.slow
 def test_a_part_that_went_bad_is_not_completed_into_a_trusted_file(place: Place) -> None:
     place.hub.fault("Q8_0", cut=CUT)
     place.hub.fault("Q8_0", status=404, times=-1)
@@ -374,6 +391,7 @@ def test_inspect_takes_a_name_on_the_hub(place: Place) -> None:
     assert f'"source": "{NAME}@{place.commit}:pair-Q4_K_M.gguf"' in out
 
 
+@pytest.mark.slow
 def test_a_family_is_fetched_stage_by_stage_at_each_level(place: Place) -> None:
     for stage, spec in resolve_family("smollm2-135m").items():
         repo = spec.partition("@")[0]
@@ -390,6 +408,7 @@ def test_a_family_is_fetched_stage_by_stage_at_each_level(place: Place) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_registry_is_verified_online_and_what_is_missing_is_named(place: Place) -> None:
     every = [
         (name, stage, *spec.split("@"))

@@ -129,6 +129,7 @@ def test_a_model_llama_cpp_cannot_read_is_refused_with_its_reason(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.slow
 def test_kill_9_during_quantization_leaves_nothing_that_a_later_run_trusts(tmp_path: Path) -> None:
     source = write_llama(tmp_path / "wide-F16.gguf", width=1024, layers=6, heads=8)
     out = tmp_path / "out"

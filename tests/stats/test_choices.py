@@ -23,6 +23,7 @@ def test_holm_and_bh_agree_with_hand_worked_families() -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+@pytest.mark.slow
 def test_adjusted_p_never_falls_below_p_and_holm_is_the_stricter(family: list[float]) -> None:
     for p, strict, mild in zip(family, holm(family), benjamini_hochberg(family), strict=True):
         assert p - 1e-12 <= mild <= strict + 1e-12 <= 1 + 2e-12
