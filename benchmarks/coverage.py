@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.gate.sequential import LOOKS
+from harness.gate.sequential import LOOKS, is_settled
 from harness.records import Estimate
 from harness.stats.best import Level, best_of_many
 from harness.stats.pairs import noninferiority, paired
@@ -212,7 +212,7 @@ def looked(suite: Floats, margin: float) -> tuple[frozenset[str], float]:
     for look in range(1, LOOKS):
         drawn = suite[: math.ceil(n * look / LOOKS)]
         verdicts = foreseen(drawn, n, margin, independent=True).verdicts
-        if verdicts == {"pass"} or "pass" not in verdicts:
+        if is_settled(verdicts, frozenset({"pass"})):
             return frozenset(verdicts), len(drawn) / n
     return frozenset({noninferiority(suite, np.zeros(n), margin).verdict}), 1.0
 

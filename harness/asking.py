@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import strategies
-from harness.config import Ends, Experiment, load_experiment
+from harness.config import Experiment, load_experiment
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings
@@ -243,11 +243,9 @@ def _arms(
     experiment: Experiment, chosen: Sequence[str] | None, templates: Mapping[str, Template]
 ) -> dict[str, tuple[Arm, ...]]:
     """Which arms each of the two stages is asked through."""
-    pair = experiment.recovery or Ends()
-    stages = list(experiment.stages)
-    base, instruct = (pair.base, pair.instruct) if pair.base in stages else (stages[0], stages[-1])
+    base, instruct = experiment.ends()
     arms = {base: tuple(_arm(experiment, base, name, templates) for name in _wrappers(chosen))}
-    if instruct in stages and instruct != base:
+    if instruct in experiment.stages and instruct != base:
         arms[instruct] = (_arm(experiment, instruct, NATIVE, templates),)
     return arms
 

@@ -451,6 +451,16 @@ class Experiment(_Model):
         pair = (wanted.base, wanted.instruct)
         return pair if all(name in self.stages for name in pair) else None
 
+    def ends(self) -> tuple[str, str]:
+        """The two stages that are put side by side: the recovery's, else the ladder's outermost.
+
+        The second need not be a stage of the experiment, nor another than the first.
+        """
+        wanted, stages = self.recovery or Ends(), list(self.stages)
+        if wanted.base in self.stages:
+            return wanted.base, wanted.instruct
+        return stages[0], stages[-1]
+
     def declared_contrasts(self) -> tuple[tuple[str, Condition, Condition], ...]:
         """The contrasts as name and two conditions."""
         return tuple((item.name, *item.conditions()) for item in self.contrasts)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import strategies
-from harness.config import Ends, Experiment
+from harness.config import Experiment
 from harness.errors import ConfigError
 from harness.experiment import StageModel
 from harness.protocols import Backend
@@ -51,8 +51,7 @@ class Sides:
 def sides_of(experiment: Experiment, wrappers: Sequence[str]) -> Sides:
     """Which stages are compared. Raises ConfigError where there is only one."""
     stages = tuple(experiment.stages)
-    pair = experiment.recovery or Ends()
-    base, instruct = (pair.base, pair.instruct) if pair.base in stages else (stages[0], stages[-1])
+    base, instruct = experiment.ends()
     if instruct not in stages or instruct == base:
         raise ConfigError(
             f"{experiment.name}: one stage ({stages[0]}) leaves nothing to choose between; give a "

@@ -38,6 +38,7 @@ class _Arm:
     first: set[str]
     order: list[list[str]]
     independent: bool
+    margin: float
     answers: dict[str, Item] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
@@ -68,9 +69,15 @@ def in_looks(
     reach are all accepted, or none is. Raises ConfigError where the items' groups differ in size,
     so that the mean over items is not the mean over draws.
     """
-    arms = [_arm(now, baseline, name, must_pass) for name in sorted(now.requests)]
+    changed = now.changed(baseline)
+    arms = [
+        _arm(now, baseline.arms[name].items, name, changed[name], margin, must_pass)
+        for name in sorted(now.requests)
+    ]
     generated = 0
     for look in range(1, LOOKS + 1):
+        if all(arm.over for arm in arms):
+            break
         wanted = {arm.name: set() if arm.over else arm.part(look) for arm in arms}
         answered = now.answer(baseline, wanted)
         generated += answered.generated
@@ -78,28 +85,34 @@ def in_looks(
             if not arm.over:
                 arm.answers |= answered.arms[arm.name].items
                 arm.reasons |= answered.reasons[arm.name]
-                _look(arm, look, now.samples, margin, must_pass, accepted)
+                _look(arm, look, now.samples, must_pass, accepted)
     return [_verdict(arm, now, margin, must_pass) for arm in arms], generated
 
 
-def _arm(now: State, baseline: Baseline, name: str, must_pass: Sequence[str]) -> _Arm:
+def _arm(
+    now: State,
+    before: Mapping[str, Item],
+    name: str,
+    changed: set[str],
+    margin: float | None,
+    must_pass: Sequence[str],
+) -> _Arm:
     """What an arm draws: its changed items, but for those that are asked in any case."""
-    before = baseline.arms[name].items
-    changed = now.changed(baseline)[name]
     first = {
         item
         for item in changed
         if before[item].score is None or set(now.samples[item].tags) & set(must_pass)
     }
     order = _order(now, changed - first)
-    sizes = {len(group) for group in _grouped(now.samples, before)}
+    groups = _grouped(now.samples, before)
+    sizes = {len(group) for group in groups}
     if changed and len(sizes) > 1:
         raise ConfigError(
             f"--sequential draws groups of equal size; {name} has groups of {min(sizes)} to "
             f"{max(sizes)} items: run without it"
         )
     independent = sizes == {1} and now.experiment.epochs == 1
-    return _Arm(name, before, first, order, independent)
+    return _Arm(name, before, first, order, independent, margin_of(margin, len(groups)))
 
 
 def _order(now: State, items: set[str]) -> list[list[str]]:
@@ -120,7 +133,6 @@ def _look(
     arm: _Arm,
     look: int,
     samples: Mapping[str, Sample],
-    margin: float | None,
     must_pass: Sequence[str],
     accepted: frozenset[Verdict],
 ) -> None:
@@ -134,15 +146,20 @@ def _look(
     seen = foreseen(
         np.array([_mean(arm, group) for group in drawn]),
         len(arm.order),
-        margin_of(margin, len(_grouped(samples, arm.before))),
+        arm.margin,
         [_mean(arm, group) for group in _grouped(samples, seen_anyway)],
         independent=arm.independent,
     )
     arm.looks.append(
         Look(len(arm.answers), len(arm.before), seen.low, seen.high, tuple(sorted(seen.verdicts)))
     )
-    if seen.verdicts <= accepted or not seen.verdicts & accepted:
+    if is_settled(seen.verdicts, accepted):
         arm.over, arm.settled = True, seen.verdicts
+
+
+def is_settled(verdicts: frozenset[Verdict], accepted: frozenset[Verdict]) -> bool:
+    """Whether the verdicts that are left all let the gate through, or none does."""
+    return verdicts <= accepted or not verdicts & accepted
 
 
 def _mean(arm: _Arm, group: Sequence[str]) -> float:
@@ -166,8 +183,7 @@ def _verdict(arm: _Arm, now: State, margin: float | None, must_pass: Sequence[st
     if not arm.settled:
         return found
     verdict: Verdict = next(iter(arm.settled)) if len(arm.settled) == 1 else "inconclusive"
-    reach = margin_of(margin, len(_grouped(now.samples, arm.before)))
-    return replace(found, verdict=verdict, sentence=_sentence(arm.looks[-1], reach))
+    return replace(found, verdict=verdict, sentence=_sentence(arm.looks[-1], arm.margin))
 
 
 _LEFT = {

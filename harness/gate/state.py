@@ -57,6 +57,7 @@ class State:
         }
         self.sources = {name: source_of(self.templates[name]) for name in sorted(plan.templates)}
         self._identities: dict[tuple[str, str], dict[str, str]] = {}
+        self._prompts: dict[str, dict[str, str]] = {}
 
     def template(self, condition: Condition) -> str:
         """The id of the template behind a condition."""
@@ -91,11 +92,13 @@ class State:
 
     def prompts(self, name: str) -> dict[str, str]:
         """Digests of an arm's prompts by item; of an item left out, of the reason."""
-        asked = {
-            item: prompt_digest(found[0].prompt) for item, found in self.requests[name].items()
-        }
-        left_out = {item: _digest(why) for item, why in self.skipped.get(name, {}).items()}
-        return {**asked, **left_out}
+        if name not in self._prompts:
+            asked = {
+                item: prompt_digest(found[0].prompt) for item, found in self.requests[name].items()
+            }
+            left_out = {item: _digest(why) for item, why in self.skipped.get(name, {}).items()}
+            self._prompts[name] = {**asked, **left_out}
+        return self._prompts[name]
 
     def changed(self, baseline: Baseline) -> dict[str, set[str]]:
         """By arm the items whose answer or verdict may differ from the baseline's."""
