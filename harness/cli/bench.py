@@ -247,12 +247,11 @@ def _compared(runs: Mapping[str, Sequence[Timing]]) -> Flips:
 def _say_speeds(
     files: Mapping[str, ModelFile], turns: Mapping[str, Sequence[Speed]], work: tuple[int, int]
 ) -> None:
-    from rich.console import Console
 
     from harness import numbers
     from harness.experiment.speed import ratios
     from harness.measured import Speed
-    from harness.reporting.terminal import plain_table
+    from harness.reporting.terminal import plain_table, table_console
 
     middles = {name: Speed.middle(measured) for name, measured in turns.items()}
     first = next(iter(middles.values()))
@@ -285,7 +284,7 @@ def _say_speeds(
         f"{work[0]} tokens of prompt, then {work[1]} tokens of one sequence; medians of {turned}"
         + ("; × of the first" if several else "")
     )
-    Console().print(plain_table(heads, rows))
+    table_console().print(plain_table(heads, rows))
 
 
 def _say_modes(name: str, settings: EngineSettings, runs: Mapping[str, Sequence[Timing]]) -> None:

@@ -34,9 +34,9 @@ def list_(
     as_json: bool = JSON,
 ) -> None:
     """Show the cache's place and size, and the stored answers of each model file."""
-    from rich.console import Console
     from rich.table import Table
 
+    from harness.reporting.terminal import table_console
     from harness.store import default_store
 
     folder = cache_dir()
@@ -57,7 +57,7 @@ def list_(
     for use in _usage():
         when = _when(use).strftime("%Y-%m-%d %H:%M")
         table.add_row(use.model_sha256[:16], str(use.answers), _human(use.text_bytes), when)
-    Console().print(table)
+    table_console().print(table)
 
 
 def _listing(folder: Path) -> dict[str, Any]:

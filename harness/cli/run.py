@@ -214,12 +214,11 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _print_result(result: RunResult) -> None:
     """The answer in the terminal: one row per condition, then where the reports are."""
-    from rich.console import Console
-
     from harness.analysis import decide
     from harness.reporting import decision_lines, summary_table
+    from harness.reporting.terminal import table_console
 
-    Console().print(summary_table(result.run.analysis))
+    table_console().print(summary_table(result.run.analysis))
     for line in decision_lines(decide(result.run.analysis)):
         typer.echo(line)
     if result.failed:
@@ -265,10 +264,10 @@ def _unanswered(result: RunResult) -> list[str]:
 
 def _print_grid(prepared: Prepared, options: RunOptions) -> None:
     """What would be asked: prompts and tokens per condition, and how many are answered already."""
-    from rich.console import Console
     from rich.table import Table
 
     from harness.experiment.prepare import require_room
+    from harness.reporting.terminal import table_console
     from harness.store import Store
 
     planned = prepared.plan
@@ -288,7 +287,7 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
     for cell_names, (prompts, tokens, known) in rows.items():
         todo = str(prompts - known)
         table.add_row(*cell_names, str(prompts), str(tokens), str(known), todo)
-    Console().print(table)
+    table_console().print(table)
     totals = [sum(row[n] for row in rows.values()) for n in range(3)]
     budget = max((r.sampling.max_tokens for r in planned.all_requests()), default=0)
     typer.echo(

@@ -35,16 +35,16 @@ TEMPLATES = typer.Option(
 @group.command("list")
 def list_templates(templates: list[Path] = TEMPLATES) -> None:
     """List every strategy; `harness template show NAME` says more about one."""
-    from rich.console import Console
     from rich.table import Table
 
+    from harness.reporting.terminal import table_console
     from harness.strategies import load_templates
 
     table = Table("id", "what it is", "known failure", box=None, pad_edge=False)
     for template in load_templates(templates).values():
         cells = (template.id, template.description, template.known_failure)
         table.add_row(*(_plain(cell) for cell in cells))
-    Console().print(table)
+    table_console().print(table)
 
 
 @group.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,24 @@ from harness.reporting.levels import TextTable
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+WHOLE_ROWS = 10_000
+"""Columns of a table that no terminal shows: wide enough for any row."""
+
+
+def table_console() -> Console:
+    """The console that tables are printed on: as wide as the terminal, or as ``COLUMNS`` says.
+
+    A pipe or a file gets every row on one line, however long its figures are.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WHOLE_ROWS
+    return console
 
 
 def summary_table(analysis: Analysis) -> Table:
