@@ -17,6 +17,7 @@ from harness.config import Experiment, load_experiment
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings
+from harness.experiment.kept import request_of
 from harness.experiment.override import at_level
 from harness.protocols import Backend
 from harness.records import (
@@ -27,7 +28,6 @@ from harness.records import (
     RenderedPrompt,
     Request,
     Sample,
-    request_key,
 )
 from harness.store import Store, default_store
 from harness.strategies import Template, find_template, load_templates
@@ -188,24 +188,12 @@ class Asking:
                 seat.backend.tokenizer,
                 chat_template=seat.model.chat_template,
             )
-            key = request_key(
-                prompt=prompt,
-                model_sha256=seat.model.model.sha256,
-                sampling=sampling,
-                seed=self.experiment.seed,
-                epoch=0,
-                engine=seat.backend.identity,
-            )
-            yield Request(
-                # Two strategies may come to the same tokens; each has its own column here.
-                key=f"{key}-{number}",
-                sample_id=sample.id,
-                condition=Condition(*seat.model.cell, arm.label),
-                model_sha256=seat.model.model.sha256,
-                prompt=prompt,
-                sampling=sampling,
-                seed=self.experiment.seed,
-            )
+            request = request_of(
+                seat.model, arm.label, prompt, sampling,
+                identity=seat.backend.identity, sample_id=sample.id, seed=self.experiment.seed,
+            )  # fmt: skip
+            # Two strategies may come to the same tokens; each has its own column here.
+            yield replace(request, key=f"{request.key}-{number}")
 
 
 def ask(

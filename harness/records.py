@@ -582,6 +582,19 @@ def request_key(
     )
 
 
+def passage_key(passage: Passage, *, model_sha256: str, engine: EngineIdentity) -> str:
+    """The tagged hash of everything that could change the scores of a given text."""
+    return tagged_hash(
+        "passage",
+        {
+            "token_ids": list(passage.tokens),
+            "start": passage.start,
+            "model": model_sha256,
+            "engine": _values(engine),
+        },
+    )
+
+
 def _values(record: Sampling | EngineIdentity) -> dict[str, Any]:
     """The fields of a flat record; ``asdict`` copies deep and takes ten times as long."""
     return {entry.name: getattr(record, entry.name) for entry in fields(record)}

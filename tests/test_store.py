@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.errors import StoreError
@@ -21,13 +22,15 @@ from harness.records import (
     EngineIdentity,
     Generation,
     LogitRules,
+    Passage,
     RenderedPrompt,
     Request,
     Rerank,
     Sampling,
+    passage_key,
     request_key,
 )
-from harness.store import Store
+from harness.store import Removed, Store
 
 PROMPT = RenderedPrompt(
     text="Q", token_ids=(1, 2), stops=("\nQ:",), bos_count=1, special_tokens=(), template_sha256="t"
@@ -170,9 +173,9 @@ def test_thousands_of_keys_are_found_at_once(tmp_path: Path) -> None:
             store.add(request(number), generation(number))
         assert len(store.find(f"k{n}" for n in range(2000))) == 1200
         assert [use.answers for use in store.usage()] == [1200]
-        assert store.clean(model_sha256="zz") == 0
-        assert store.clean(older_than=time.time() - 3600) == 0
-        assert store.clean(model_sha256="mmmm") == 1200
+        assert store.clean(model_sha256="zz") == Removed(0, 0)
+        assert store.clean(older_than=time.time() - 3600) == Removed(0, 0)
+        assert store.clean(model_sha256="mmmm") == Removed(1200, 0)
 
 
 def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -243,6 +246,57 @@ def _generation_of(name: str, text: str) -> Generation:
     return Generation(name, text, text, (1, 2, 3), "eos", 2, 3, 0.25)
 
 
+def passage(**changes: Any) -> str:
+    values: dict[str, Any] = {"passage": Passage((1, 2, 3)), "model_sha256": "m", "engine": ENGINE}
+    return passage_key(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"passage": Passage((1, 2, 4))},
+        {"passage": Passage((1, 2, 3), 2)},
+        {"model_sha256": "n"},
+        *({"engine": dataclasses.replace(ENGINE, **{k: v})} for k, v in ENGINE_CHANGES.items()),
+    ],
+    ids=str,
+)
+def test_another_text_place_model_or_engine_is_another_score(changes: dict[str, Any]) -> None:
+    assert passage(**changes) != passage()
+
+
+def test_scores_come_back_to_the_last_bit_are_counted_and_cleaned_away(tmp_path: Path) -> None:
+    figures = np.array([[-0.1, -1 / 3, -np.inf], [0, 2**31, 7]])
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(request(1), generation(1))
+        store.scores.add("t1", "m" * 64, figures)
+        store.scores.add("t2", "other", figures[:, :1])
+    with Store(tmp_path / "s.sqlite") as store:
+        found = store.scores.find(["t1", "t2", "t3"])
+        assert found.keys() == {"t1", "t2"}
+        np.testing.assert_array_equal(found["t1"], figures)
+        counts = {use.model_sha256: (use.answers, use.texts) for use in store.usage()}
+        assert counts == {"m" * 64: (1, 1), "other": (0, 1)}
+        assert store.clean(model_sha256="other") == Removed(0, 1)
+        assert store.scores.find(["t1", "t2"]).keys() == {"t1"}
+        assert store.clean().texts == 1
+
+
+@pytest.mark.parametrize(("column", "value"), [("figures", b"\0" * 48), ("columns", 1)])
+def test_scores_that_the_disk_changed_are_as_if_never_stored(
+    tmp_path: Path, column: str, value: Any
+) -> None:
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store:
+        store.scores.add("t1", "m", np.ones((2, 3)))
+        store.scores.add("t2", "m", np.ones((2, 3)))
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE scores SET {column} = ? WHERE key = 't1'", (value,))
+    with Store(path) as store:
+        assert store.scores.find(["t1", "t2"]).keys() == {"t2"}
+        assert [use.texts for use in store.usage()] == [1]
+
+
 @pytest.mark.parametrize("column", ["text", "answer", "finish_reason", "token_ids", "seconds"])
 def test_a_row_that_the_disk_changed_is_removed_and_not_answered_with(
     tmp_path: Path, column: str
@@ -285,11 +339,11 @@ def test_no_damage_to_the_file_shows_another_text_or_the_text_in_an_error(tmp_pa
 
 
 def test_a_store_of_the_first_version_is_adopted(tmp_path: Path) -> None:
-    from harness import store as module
+    from harness.store import schema
 
     path = tmp_path / "answers.sqlite"
     with sqlite3.connect(path) as db:
-        for statement in module._MIGRATIONS[0].split(";"):
+        for statement in schema.MIGRATIONS[0].split(";"):
             db.execute(statement)
         row = ("k", "m", "s", "old text", "old", b"\1\0\0\0", "eos", 1, 1, 0.5, 1.0)
         db.execute(f"INSERT INTO answers VALUES ({','.join('?' * 11)})", row)

@@ -9,13 +9,12 @@ import numpy as np
 
 from harness import numbers
 from harness.choice import words
-from harness.choice.forcing import forced
+from harness.choice.forcing import forced, scored
 from harness.choice.seats import Seat
 from harness.choice.teacher import (
     Forced,
     Unfaithful,
     bits,
-    likelihoods,
     perplexity_chunks,
 )
 from harness.choice.uses import absent, measured
@@ -53,14 +52,13 @@ class Continuation:
         for way in seat.ways:
             seat.say(f"{seat.stage} {way}: scoring {len(self.windows)} windows of text")
             try:
-                passages = forced(seat, way, self.windows)
-                scored = tuple(likelihoods(seat.backend, passages, seat.stage))
+                found = scored(seat, forced(seat, way, self.windows))
             except (TemplateError, Unfaithful) as error:
                 yield absent(NAME, seat.stage, way, str(error))
                 yield absent(words.NAME, seat.stage, way, str(error))
                 continue
-            yield arm_scores(seat, way, scored, self.units)
-            yield words.arm_scores(seat, way, scored, self.units)
+            yield arm_scores(seat, way, found, self.units)
+            yield words.arm_scores(seat, way, found, self.units)
 
     def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
         """The uses, once every stage was measured."""
@@ -90,14 +88,14 @@ def arm_scores(seat: Seat, way: str, found: Scored, units: Sequence[int]) -> Arm
 
 def perplexity(seat: Seat, texts: Sequence[str], n_ctx: int) -> Perplexity | None:
     """The stage's perplexity on these texts by llama-perplexity's convention; None: too short."""
-    tokenizer = seat.backend.tokenizer
-    if tokenizer is None or "logprobs" not in seat.backend.abilities:
+    tokenizer = seat.tokenizer
+    if tokenizer is None or "logprobs" not in seat.model.abilities:
         return None
     chunks = [chunk for text in texts for chunk in perplexity_chunks(tokenizer, text, n_ctx)]
     if not chunks:
         return None
     seat.say(f"{seat.stage}: scoring {len(chunks)} chunks of {n_ctx} tokens")
-    every: list[Floats] = [np.array(s.logprobs) for s in seat.backend.logprobs(chunks)]
+    every: list[Floats] = [np.array(s.logprobs) for s in seat.scores(chunks)]
     nats = -float(np.concatenate(every).sum())
     tokens = sum(map(len, every))
     size = sum(

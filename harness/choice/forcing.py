@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.choice.seats import NATIVE, RAW, Seat, asked
 from harness.choice.teacher import Forced, Unfaithful, after_prompt, after_text
 from harness.choice.windows import Window
+from harness.records import TokenScores
 
 CONTINUE = "Continue this text in the same style. Write only what comes next.\n\n"
 """How a stage is asked to go on where it is not simply given the text."""
@@ -14,8 +15,8 @@ CONTINUE = "Continue this text in the same style. Write only what comes next.\n\
 
 def forced(seat: Seat, way: str, windows: Sequence[Window]) -> list[Forced]:
     """Every window as this way asks it. Raises TemplateError, and Unfaithful."""
-    tokenizer = seat.backend.tokenizer
-    if tokenizer is None or "logprobs" not in seat.backend.abilities:
+    tokenizer = seat.tokenizer
+    if tokenizer is None or "logprobs" not in seat.model.abilities:
         raise Unfaithful("its backend gives no log-probabilities of a given text")
     if way == RAW:
         return after_text(tokenizer, [(window.context, window.rest) for window in windows])
@@ -27,3 +28,9 @@ def forced(seat: Seat, way: str, windows: Sequence[Window]) -> list[Forced]:
         for prompt, window in zip(prompts, windows, strict=True)
     ]
     return after_text(tokenizer, pairs)
+
+
+def scored(seat: Seat, found: Sequence[Forced]) -> list[tuple[Forced, TokenScores]]:
+    """Passages with their scores, in order."""
+    scores = seat.scores([item.passage for item in found])
+    return list(zip(found, scores, strict=True))

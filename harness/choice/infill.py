@@ -125,7 +125,7 @@ class FillIn:
     def _prompts(self, seat: Seat, way: str, order: str) -> list[RenderedPrompt] | None:
         if way != RAW:
             return seat.prompts(way, asked([_question(item) for item in self.items], "gap"))
-        tokenizer = seat.backend.tokenizer
+        tokenizer = seat.tokenizer
         made = [fim_prompt(tokenizer, item, order) for item in self.items] if tokenizer else [None]
         kept = [prompt for prompt in made if prompt is not None]
         return kept if len(kept) == len(self.items) else None

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import strategies
 from harness.config import Experiment
-from harness.errors import ConfigError
-from harness.experiment import StageModel
-from harness.protocols import Backend
+from harness.errors import ConfigError, ContextOverflow
+from harness.experiment.kept import Kept
+from harness.protocols import Tokenizer
 from harness.records import (
     Arm,
-    Condition,
     Generation,
     Message,
+    Passage,
     RenderedPrompt,
-    Request,
     Sample,
     Sampling,
-    request_key,
+    TokenScores,
 )
-from harness.store import Store
 from harness.strategies import Template, find_template
 
 RAW = "raw"
@@ -65,20 +63,23 @@ def sides_of(experiment: Experiment, wrappers: Sequence[str]) -> Sides:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A loaded stage that can be asked in each of its ways."""
+    """A stage that can be asked in each of its ways; its model is loaded when that is needed."""
 
     sides: Sides
-    item: StageModel
-    backend: Backend
+    model: Kept
     templates: Mapping[str, Template]
-    store: Store
     seed: int
     say: Say
 
     @property
     def stage(self) -> str:
         """The stage's name."""
-        return self.item.stage
+        return self.model.item.stage
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer; None where nobody is told."""
+        return self.model.tokenizer
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -91,8 +92,8 @@ class Seat:
             samples,
             Arm(strategy=way, label=way),
             find_template(self.templates, way),
-            self.backend.tokenizer,
-            self.item.chat_template,
+            self.tokenizer,
+            self.model.item.chat_template,
         )
 
     def answers(
@@ -112,30 +113,23 @@ class Seat:
             replace(sampling, max_tokens=budget) if budget else sampling
             for budget in budgets or [None] * len(prompts)
         ]
-        requests = [
-            self._request(way, prompt, decoding, epoch)
-            for prompt, decoding in zip(prompts, own, strict=True)
-        ]
-        known = self.store.find(request.key for request in requests)
-        pending = {r.key: r for r in requests if r.key not in known}
-        for generation in self.backend.generate(list(pending.values())) if pending else ():
-            self.store.add(pending[generation.request_key], generation)
-            known[generation.request_key] = generation
-        return [known[request.key] for request in requests]
+        return self.model.answers(
+            [
+                self.model.request(way, prompt, decoding, seed=self.seed, epoch=epoch)
+                for prompt, decoding in zip(prompts, own, strict=True)
+            ]
+        )
 
-    def _request(self, way: str, prompt: RenderedPrompt, sampling: Sampling, epoch: int) -> Request:
-        key = request_key(
-            prompt=prompt,
-            model_sha256=self.item.model.sha256,
-            sampling=sampling,
-            seed=self.seed,
-            epoch=epoch,
-            engine=self.backend.identity,
-        )
-        condition = Condition(*self.item.cell, way)
-        return Request(
-            key, way, condition, self.item.model.sha256, prompt, sampling, self.seed, epoch
-        )
+    def scores(self, passages: Sequence[Passage]) -> Iterator[TokenScores]:
+        """Each text's scores, in order; what is stored already is not scored again.
+
+        Raises ConfigError for a text that does not fit the model's context.
+        """
+        try:
+            yield from self.model.scores(passages)
+        except ContextOverflow as error:
+            told = f"{self.stage}: {error}; a smaller --window makes shorter ones"
+            raise ConfigError(told) from error
 
 
 def asked(texts: Sequence[str], kind: str) -> list[Sample]:

@@ -122,7 +122,7 @@ class Adaptation:
             before = tuple(turn for example in examples for turn in _turns(example))
             items = [Sample(item.id, (*before, *item.messages), ()) for item in self.task.asked]
             return seat.prompts(way, items)
-        tokenizer = seat.backend.tokenizer
+        tokenizer = seat.tokenizer
         before_text = "".join(
             f"{_INPUT}{example.query}{_OUTPUT} {example.target[0]}\n\n" for example in examples
         )

@@ -7,12 +7,11 @@ after the prompt's last byte: no model is charged for a split that it would not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from harness.errors import ConfigError, ContextOverflow
-from harness.protocols import Backend, Tokenizer
+from harness.protocols import Tokenizer
 from harness.records import Passage, RenderedPrompt, TokenScores
 
 
@@ -82,20 +81,6 @@ def after_prompt(
         pieces = tuple(tokenizer.token_bytes(ids))
         found.append(Forced(Passage(prompt.token_ids + ids, len(prompt.token_ids)), pieces))
     return found
-
-
-def likelihoods(
-    backend: Backend, forced: Sequence[Forced], where: str
-) -> Iterator[tuple[Forced, TokenScores]]:
-    """Each passage with its scores, in order, by teacher forcing.
-
-    Raises ConfigError, naming ``where``, for a passage that does not fit the model's context.
-    """
-    try:
-        scores = backend.logprobs([item.passage for item in forced])
-        yield from zip(forced, scores, strict=True)
-    except ContextOverflow as error:
-        raise ConfigError(f"{where}: {error}; a smaller --window makes shorter ones") from error
 
 
 def bits(scores: TokenScores) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -28,10 +30,13 @@ from harness.datasets.texts import Document, load_documents
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, Watcher, resolve_models, with_pair
 from harness.experiment.backend import fitted_settings, opened
+from harness.experiment.kept import Kept
 from harness.experiment.override import at_level
 from harness.experiment.rescore import CodeMode
 from harness.experiment.resolve import pair_notes
 from harness.experiment.suites import limited
+from harness.protocols import Backend
+from harness.records import EngineSettings
 from harness.store import Store, default_store
 from harness.strategies import load_templates
 
@@ -197,20 +202,30 @@ def _measured(
     try:
         with Store(options.store) as store:
             for item in items:
-                watcher.say(f"loading {item.stage}")
-                with opened(experiment, item, settings[item.cell], backends, 1) as backend:
-                    seat = Seat(
-                        sides, item, backend, templates, store, experiment.seed, watcher.say
-                    )
+                one = settings[item.cell]
+                opening = partial(_loaded, experiment, item, one, backends, watcher)
+                with Kept(item, one, backends, store, opening) as model:
+                    seat = Seat(sides, model, templates, experiment.seed, watcher.say)
                     arms += [scores for trial in trials for scores in trial.measure(seat)]
                     if options.perplexity:
                         texts = [document.text for document in documents]
                         found = perplexity(seat, texts, options.perplexity)
                         chunks += [found] if found else []
-                    notes += [f"{item.stage}: {note}" for note in backend.notes]
+                    notes += [f"{item.stage}: {note}" for note in model.notes]
     finally:
         backends.dismiss()
     return arms, tuple(chunks), notes
+
+
+def _loaded(
+    experiment: Experiment,
+    item: StageModel,
+    settings: EngineSettings,
+    backends: Backends,
+    watcher: Watcher,
+) -> AbstractContextManager[Backend]:
+    watcher.say(f"loading {item.stage}")
+    return opened(experiment, item, settings, backends, 1)
 
 
 def _named(item: StageModel) -> Mapping[str, str]:

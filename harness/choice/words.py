@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.choice.forcing import forced
+from harness.choice.forcing import forced, scored
 from harness.choice.seats import Seat
-from harness.choice.teacher import Forced, Unfaithful, likelihoods
+from harness.choice.teacher import Forced, Unfaithful
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.choice.windows import Window
@@ -66,7 +66,7 @@ def arm_scores(
     seat: Seat, way: str, found: Sequence[tuple[Forced, TokenScores]], units: Sequence[int]
 ) -> ArmScores:
     """Last words that were right, and how many there are, in each unit."""
-    tokenizer = seat.backend.tokenizer
+    tokenizer = seat.tokenizer
     assert tokenizer is not None
     values, sizes = np.zeros(max(units) + 1), np.zeros(max(units) + 1)
     for unit, (item, scores) in zip(units, found, strict=True):
@@ -156,7 +156,7 @@ class Cloze:
             return absent(CLOZE, seat.stage, way, "too few last words to choose from")
         seat.say(f"{seat.stage} {way}: {len(self.gaps)} sentences with four ends each")
         passages = forced(seat, way, asked)
-        logs = [sum(scores.logprobs) for _, scores in likelihoods(seat.backend, passages, way)]
+        logs = [sum(scores.logprobs) for _, scores in scored(seat, passages)]
         values, sizes = np.zeros(self.count), np.zeros(self.count)
         for number, gap in enumerate(self.gaps):
             mine = logs[CHOICES * number : CHOICES * (number + 1)]

@@ -33,7 +33,7 @@ _DAY = 86_400
 def list_(
     as_json: bool = JSON,
 ) -> None:
-    """Show the cache's place and size, and the stored answers of each model file."""
+    """Show the cache's place and size, and what is stored of each model file: answers, scores."""
     from rich.table import Table
 
     from harness.reporting.terminal import table_console
@@ -53,10 +53,12 @@ def list_(
     if not default_store().is_file():
         typer.echo("answers: none stored")
         return
-    table = Table("model sha256", "answers", "size", "last used (UTC)", title="stored answers")
+    heads = ("model sha256", "answers", "scored texts", "size", "last used (UTC)")
+    table = Table(*heads, title="stored answers and scores")
     for use in _usage():
         when = _when(use).strftime("%Y-%m-%d %H:%M")
-        table.add_row(use.model_sha256[:16], str(use.answers), _human(use.text_bytes), when)
+        counts = str(use.answers), str(use.texts)
+        table.add_row(use.model_sha256[:16], *counts, _human(use.size), when)
     table_console().print(table)
 
 
@@ -66,7 +68,8 @@ def _listing(folder: Path) -> dict[str, Any]:
         {
             "model_sha256": use.model_sha256,
             "answers": use.answers,
-            "bytes": use.text_bytes,
+            "scored_texts": use.texts,
+            "bytes": use.size,
             "last_used": _when(use).isoformat(),
         }
         for use in _usage()
@@ -91,7 +94,9 @@ def _when(use: ModelUsage) -> datetime:
 @cache.command()
 def clean(
     everything: bool = typer.Option(False, "--all", help="Answers and made files, all of it."),
-    answers: bool = typer.Option(False, "--answers", help="Every stored answer."),
+    answers: bool = typer.Option(
+        False, "--answers", help="Every stored answer, and the scores of texts."
+    ),
     files: bool = typer.Option(False, "--files", help="Quantized files and remembered digests."),
     model: str = typer.Option(
         None, "--model", help="Answers of one model file, by the start of its sha256 (8 or more)."
@@ -121,7 +126,8 @@ def _clean_answers(model: str | None, older_than: float | None) -> None:
         return
     before = None if older_than is None else time.time() - older_than * _DAY
     with Store(default_store()) as store:
-        typer.echo(f"answers removed: {store.clean(model_sha256=model, older_than=before)}")
+        removed = store.clean(model_sha256=model, older_than=before)
+    typer.echo(f"answers removed: {removed.answers}; scored texts removed: {removed.texts}")
 
 
 def _clean_files(folder: Path) -> None:

@@ -14,6 +14,8 @@ from harness.errors import Interrupted
 from harness.experiment.watch import Watcher
 from harness.sanitize import for_terminal
 
+_STOPPED = "stopped; answers and scores are stored, the same command goes on from there"
+
 
 class _Steps(Watcher):
     """A line for each step: what a log wants to keep."""
@@ -98,7 +100,8 @@ def choose(
 ) -> None:
     """Say which of the two models to use for what: a table of uses, each with a verdict.
 
-    Every stage is measured on your own files. Nothing is claimed of a use that was not run.
+    Every stage is measured on your own files. Nothing is claimed of a use that was not run. Answers
+    and the scores of texts are stored: the same command again goes on where it stopped.
     """
     from harness import choice
     from harness.datasets.texts import locate_use
@@ -139,7 +142,9 @@ def choose(
                 watcher = _Steps()
             found = choice.choose(chosen, options, watcher=watcher)
     except KeyboardInterrupt:
-        raise Interrupted("stopped; answers that were generated are stored") from None
+        raise Interrupted(
+            "stopped; answers and scores are stored, the same command goes on"
+        ) from None
     choice.write_choice(found, folder)
     if as_json:
         typer.echo(choice.as_json(found), nl=False)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import EngineError
-from harness.experiment.backend import StageModel, opened
+from harness.experiment.backend import opened
 from harness.experiment.early import saved, until
+from harness.experiment.kept import engine_name
 from harness.experiment.prepare import Prepared
 from harness.experiment.watch import Watcher
 from harness.hashing import tagged_hash
@@ -65,7 +66,7 @@ def generate(
             pending = pending_of(planned.requests[item.stage, item.level], generations)
             name = f"{item.stage}/{item.level}"
             watcher.model(name, number, len(planned.stage_models), len(pending))
-            about = _engine_name(prepared, item)
+            about = engine_name(item, planned.settings[item.cell])
             if not pending:
                 notes += [f"{name}: {note}" for note in store.notes(about)]
                 continue
@@ -112,12 +113,6 @@ def declared_when(prepared: Prepared, store: Store, since: float) -> str:
     keys = [item.key for item in prepared.plan.all_requests() if item.condition in compared]
     first = store.first_added(keys)
     return "before the run" if first is not None and since <= first else "in the file"
-
-
-def _engine_name(prepared: Prepared, item: StageModel) -> str:
-    """What an engine's notes are kept under: the file, and how it is run."""
-    settings = prepared.plan.settings[item.stage, item.level]
-    return f"{item.model.sha256}/{settings.mode}/{settings.n_gpu_layers}"
 
 
 def pending_of(requests: Sequence[Request], known: Mapping[str, Generation]) -> list[Request]:

@@ -12,6 +12,7 @@ from harness import checks, strategies
 from harness.config import Experiment
 from harness.errors import ConfigError
 from harness.experiment.backend import Backends, StageModel
+from harness.experiment.kept import request_of
 from harness.hashing import tagged_hash
 from harness.intake import near
 from harness.protocols import Tokenizer
@@ -24,7 +25,6 @@ from harness.records import (
     Request,
     Sample,
     Sampling,
-    request_key,
 )
 from harness.strategies import Template, load_templates
 
@@ -236,21 +236,13 @@ def _requests(
     early: str,
 ) -> list[Request]:
     return [
-        Request(
-            key=request_key(
-                prompt=prompt,
-                model_sha256=item.model.sha256,
-                sampling=sampling,
-                seed=experiment.seed,
-                epoch=epoch,
-                engine=identity,
-                early=early,
-            ),
+        request_of(
+            item,
+            condition.strategy,
+            prompt,
+            sampling,
+            identity=identity,
             sample_id=sample_id,
-            condition=condition,
-            model_sha256=item.model.sha256,
-            prompt=prompt,
-            sampling=sampling,
             seed=experiment.seed,
             epoch=epoch,
             early=early,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from harness.choice.teacher import Forced, after_text, bits, likelihoods, perplexity_chunks
+from harness.choice.teacher import Forced, after_text, bits, perplexity_chunks
 from harness.engine import Engine
 from harness.records import EngineSettings, Passage
 
@@ -40,7 +40,7 @@ def test_the_bits_are_those_of_the_full_distribution(engine: Engine) -> None:
         for place, row in enumerate(log_softmax(block.rows.astype(float), axis=1), block.start):
             if place >= start:
                 nats -= row[ids[place]]
-    (_, scores), *_ = likelihoods(engine, [item], "base")
+    (scores,) = engine.logprobs([item.passage])
     assert bits(scores) == pytest.approx(nats / math.log(2), rel=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_cutting_a_text_elsewhere_adds_up_to_the_same_bits(engine: Engine) -> No
     whole = forced(engine, BEFORE, REST)
     first = " a red cow"
     parts = [forced(engine, BEFORE, first), forced(engine, BEFORE + first, REST[len(first) :])]
-    found = [bits(scores) for _, scores in likelihoods(engine, [whole, *parts], "base")]
+    found = [bits(scores) for scores in engine.logprobs([p.passage for p in (whole, *parts)])]
     assert found[0] == pytest.approx(found[1] + found[2], rel=1e-4)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import ROOT, harness
+from tests.command import ROOT, environment, harness
 
 PAIR = ("--base", "models/tiny-base-F16.gguf", "--instruct", "models/tiny-dpo-F16.gguf")
 
@@ -107,6 +111,56 @@ def test_with_nothing_given_the_experiments_own_suites_are_asked(tmp_path: Path)
     found = json.loads(done.stdout)
     assert row(found, "chat-style instructions")["cells"][0]["score"]["n"] == 2
     assert row(found, "predictability")["pick"] == "not run"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills for real")
+@pytest.mark.slow
+def test_killed_it_goes_on_and_scores_no_text_twice(texts: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of the texts: what was scored stays, and the end is the same."""
+    few = ("choose", *PAIR, "--text", texts, "--limit", 4, "--wrappers", "qa", "--json")
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *map(str, few), "-o", out],
+        cwd=ROOT, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(scored_in(cache)) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    before = scored_in(cache)
+    assert len(before) >= 3
+    assert not out.exists()
+    again = harness(*few, "-o", out, cache=cache)
+    assert again.returncode == 0, again.stderr
+    after = scored_in(cache)
+    assert len(after) > len(before)
+    assert before.items() <= after.items(), "a stored score was made again"
+    whole = harness(*few, "-o", tmp_path / "whole", cache=tmp_path / "another")
+    told, expected = (json.loads(done.stdout) for done in (again, whole))
+    assert told["rows"] == expected["rows"]
+    assert scored_in(tmp_path / "another").keys() == after.keys()
+    third = harness(*few[:-1], "-o", out, cache=cache)
+    assert scored_in(cache) == after
+    assert "scoring" in third.stderr
+    assert "loading" not in third.stderr, "all is stored: no weights are needed"
+    listed = json.loads(harness("cache", "list", "--json", cache=cache).stdout)["answers"]
+    assert sum(item["scored_texts"] for item in listed) == len(after)
+    cleaned = harness("cache", "clean", "--answers", cache=cache)
+    assert f"scored texts removed: {len(after)}" in cleaned.stdout
+    assert not scored_in(cache)
+
+
+def scored_in(cache: Path) -> dict[str, float]:
+    """When each stored text was scored, by its key."""
+    path = cache / "answers.sqlite"
+    if not path.is_file():
+        return {}
+    with closing(sqlite3.connect(path, timeout=30)) as db:
+        try:
+            return dict(db.execute("SELECT key, created FROM scores"))
+        except sqlite3.OperationalError:  # the file was made, its tables were not yet
+            return {}
 
 
 def test_a_text_that_cannot_be_continued_is_refused(tmp_path: Path) -> None:
