@@ -23,8 +23,7 @@ def main() -> None:
         spent.append((name, now - last))
         last = now
 
-    import scipy.stats  # noqa: F401
-    import statsmodels.stats.proportion  # noqa: F401
+    import scipy.special  # noqa: F401
 
     from harness.reporting import read_run
     from harness.reporting.report import report_text

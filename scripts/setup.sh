@@ -59,4 +59,7 @@ if [ "$gpu" != none ] || { [ -n "$before" ] && [ "$before" != none ]; }; then
 fi
 echo "setup: installing (the first time compiles llama.cpp: about 5 minutes on 2 cores)"
 $venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]"
+# As for an installed package: where Python may write no bytecode (containers), each child process
+# would otherwise compile the harness again.
+$venv/bin/python -m compileall -q harness
 echo "$gpu" > $venv/.gpu

@@ -11,17 +11,6 @@ import typer
 from harness.cli.app import app
 from harness.cli.options import JSON, layers
 from harness.errors import Interrupted
-from harness.experiment.watch import Watcher
-from harness.sanitize import for_terminal
-
-_STOPPED = "stopped; answers and scores are stored, the same command goes on from there"
-
-
-class _Steps(Watcher):
-    """A line for each step: what a log wants to keep."""
-
-    def say(self, text: str) -> None:
-        print(for_terminal(text), file=sys.stderr)
 
 
 @app.command(
@@ -137,9 +126,7 @@ def choose(
         progress=interactive,
     )
     try:
-        with watch(interactive, quiet or as_json) as watcher:
-            if not (interactive or quiet or as_json):
-                watcher = _Steps()
+        with watch(interactive, quiet or as_json, steps=True) as watcher:
             found = choice.choose(chosen, options, watcher=watcher)
     except KeyboardInterrupt:
         raise Interrupted(

@@ -14,10 +14,10 @@ import typer
 
 from harness.cli.app import app
 from harness.cli.options import JSON, SUITE_HELP, print_json
-from harness.config import NAME_LENGTH, WITH_IMATRIX, Experiment, Measure, parse_experiment
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
+    from harness.config import Experiment
     from harness.reporting import Run
 
 _TUNED, _BASE = ("native",), ("raw", "qa")
@@ -73,6 +73,7 @@ def levels(
     and how many items would. Writes the reports of a run.
     """
     from harness.analysis import decide
+    from harness.config import Measure
     from harness.experiment import RunOptions, run
     from harness.experiment.progress import watch
     from harness.reporting import decision_lines, print_tables
@@ -126,6 +127,8 @@ class _Making:
 
     def names(self, levels: Sequence[str]) -> list[str]:
         """The levels to make, each with and without the importance matrix where both are asked."""
+        from harness.config import WITH_IMATRIX
+
         if not self.both:
             return list(levels)
         if self.imatrix is None:
@@ -158,6 +161,7 @@ def _experiment(
     max_tokens: int,
 ) -> Experiment:
     """The run that tells: one model, or a pair, at every level."""
+    from harness.config import NAME_LENGTH, parse_experiment
     from harness.experiment.override import chosen_suite, placed
     from harness.models import inspect_model, resolve_model
 

@@ -15,7 +15,6 @@ import typer
 from harness.cli.app import app
 from harness.cli.options import JSON, print_json
 from harness.errors import ConfigError, DigestMismatch, ModelError
-from harness.models.levels import misnamed, require_level
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def fetch(
         raise typer.Exit(_verify_families())
     if not names:
         raise ConfigError("fetch what? Name a family (harness fetch --list) or owner/repo:QUANT")
-    from harness.models import inspect_model
+    from harness.models import inspect_model, require_level
     from harness.models.hub import fetch_all
 
     wanted = [item for name in names for item in _wanted(name, _items(levels), sha256, update)]
@@ -152,7 +151,13 @@ def inspect(
     ),
 ) -> None:
     """Show what a GGUF file is: size, levels, tokenizer, template, and what is odd about it."""
-    from harness.models import asked_level, compare_pair, inspect_model, resolve_model
+    from harness.models import (
+        asked_level,
+        compare_pair,
+        inspect_model,
+        require_level,
+        resolve_model,
+    )
 
     model = inspect_model(resolve_model(file, level=level, base_dir=Path()))
     if asked := level or asked_level(file):
@@ -180,6 +185,8 @@ def inspect(
 
 def _facts(model: ModelFile) -> list[tuple[str, str]]:
     """The lines of ``harness inspect``, label and value."""
+    from harness.models.levels import misnamed
+
     meta = model.metadata
     template = model.chat_template
     odd = [*meta["inspect.odd"], *meta["inspect.template"], *misnamed(model)]

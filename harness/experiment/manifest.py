@@ -29,7 +29,6 @@ _PACKAGES = (
     "pydantic",
     "regex",
     "scipy",
-    "statsmodels",
 )
 
 

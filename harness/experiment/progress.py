@@ -24,12 +24,15 @@ from harness.sanitize import for_terminal
 
 
 @contextmanager
-def watch(interactive: bool, quiet: bool) -> Iterator[Watcher]:
-    """A watcher for this terminal: a live bar, a line per step, or nothing at all."""
+def watch(interactive: bool, quiet: bool, *, steps: bool = False) -> Iterator[Watcher]:
+    """A watcher for this terminal: a live bar, lines for a log, or nothing at all.
+
+    The lines are one per model file and one every half minute; with ``steps`` one per step.
+    """
     if quiet:
         yield Watcher()
     elif not interactive:
-        yield _Lines()
+        yield _Steps() if steps else _Lines()
     else:
         progress = Progress(
             TextColumn("{task.description}"),
@@ -43,6 +46,13 @@ def watch(interactive: bool, quiet: bool) -> Iterator[Watcher]:
         )
         with progress:
             yield _Bar(progress)
+
+
+class _Steps(Watcher):
+    """A line for each step."""
+
+    def say(self, text: str) -> None:
+        print(for_terminal(text), file=sys.stderr)
 
 
 _EVERY = 30.0  # seconds between two lines of progress in a log

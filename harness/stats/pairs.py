@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from harness.records import Estimate
+from harness.stats import binomial
 from harness.stats.rates import Floats, Ints, cluster_sums, mean_and_error, undefined, z_of
 
 RESAMPLES = 10_000
@@ -79,11 +80,7 @@ def paired(
 
 def mcnemar_exact(wins: int, losses: int) -> float:
     """McNemar's exact two-sided p: of the discordant pairs, is either direction favoured?"""
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    if wins + losses == 0:
-        return 1.0
-    return min(1.0, float(mcnemar([[0, wins], [losses, 0]], exact=True).pvalue))
+    return min(1.0, float(2 * binomial.cdf(min(wins, losses), wins + losses, 0.5)))
 
 
 def mcnemar_mid_p(wins: int, losses: int) -> float:
@@ -92,12 +89,11 @@ def mcnemar_mid_p(wins: int, losses: int) -> float:
     Holds its level where the exact test wastes it: the exact two-sided p minus the probability of
     the observed split.
     """
-    from scipy.stats import binom
-
     n = wins + losses
     if n == 0:
         return 1.0
-    return min(1.0, float(2 * binom.cdf(min(wins, losses), n, 0.5) - binom.pmf(wins, n, 0.5)))
+    p = 2 * binomial.cdf(min(wins, losses), n, 0.5) - binomial.pmf(wins, n, 0.5)
+    return min(1.0, float(p))
 
 
 def sign_flip(differences: Floats, *, seed: int = 0, resamples: int = RESAMPLES) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from harness.stats import binomial
+
 MANY = 2_000
 TYPICAL_DISCORDANCE = 0.1
 """The share of items on which two similar arms disagree, where nothing better is known."""
@@ -42,10 +44,8 @@ def minimum_detectable_effect(
 
 def _powers(n: int, discordance: float, alpha: float) -> Callable[[float], float]:
     """Power as a function of the effect, with the test's critical values worked out once."""
-    from scipy.stats import binom
-
     counts = np.arange(n + 1)
-    weight = binom.pmf(counts, n, discordance)
+    weight = binomial.pmf(counts, n, discordance)
     kept = weight > 1e-9
     counts, weight = counts[kept], weight[kept]
     critical = np.array([_critical(int(count), alpha) for count in counts])
@@ -54,7 +54,7 @@ def _powers(n: int, discordance: float, alpha: float) -> Callable[[float], float
         if effect > discordance:
             return 0.0
         favoured = (discordance + effect) / (2 * discordance)
-        reject = binom.cdf(critical, counts, favoured) + binom.sf(
+        reject = binomial.cdf(critical, counts, favoured) + binomial.sf(
             counts - critical - 1, counts, favoured
         )
         return float((weight * np.where(critical < 0, 0.0, reject)).sum())
@@ -64,10 +64,8 @@ def _powers(n: int, discordance: float, alpha: float) -> Callable[[float], float
 
 def _critical(count: int, alpha: float) -> int:
     """The largest smaller side of ``count`` discordant pairs at which mid-p rejects; −1: none."""
-    from scipy.stats import binom
-
     sides = np.arange(count // 2 + 1)
-    p = 2 * binom.cdf(sides, count, 0.5) - binom.pmf(sides, count, 0.5)
+    p = 2 * binomial.cdf(sides, count, 0.5) - binomial.pmf(sides, count, 0.5)
     rejected = np.flatnonzero((p <= alpha) & (2 * sides < count))
     return int(rejected[-1]) if len(rejected) else -1
 
@@ -127,18 +125,16 @@ def equivalence_power(margin: float, n: int, discordance: float, *, alpha: float
     The rule of :func:`harness.stats.pairs.equivalence`: both of Tango's one-sided bounds inside.
     Summed over every number of discordant pairs and every split of them.
     """
-    from scipy.stats import binom
-
     from harness.stats.pairs import score_excess
     from harness.stats.rates import z_of
 
     z = z_of(1 - 2 * alpha)
     counts = np.arange(n + 1)
-    weight = binom.pmf(counts, n, discordance)
+    weight = binomial.pmf(counts, n, discordance)
     kept = weight > 1e-9
     counts, weight = counts[kept][:, None], weight[kept][:, None]
     wins = np.arange(int(counts.max()) + 1)[None, :]
-    split = binom.pmf(wins, counts, 0.5)
+    split = binomial.pmf(wins, counts, 0.5)
     gains = wins.astype(float)
     losses = np.maximum(counts - wins, 0).astype(float)
     within = (score_excess(gains, losses, n, z, margin) > 0) & (

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.records import Estimate
+from harness.stats.binomial import clopper_pearson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,15 +21,16 @@ def undefined(note: str, *, n: int = 0, n_missing: int = 0, level: float = 0.95)
 
 
 def wilson(passes: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a rate (Wilson 1927), by statsmodels.
+    """The Wilson score interval of a rate (Wilson 1927).
 
     ``n`` may be fractional (an effective sample size). Its ends never leave [0, 1] and it has a
     width even at 0 and 1.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(passes, n, alpha=1 - level, method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    squared = z_of(level) ** 2
+    rate = passes / n
+    middle = (rate + squared / (2 * n)) / (1 + squared / n)
+    reach = math.sqrt(squared * (rate * (1 - rate) / n + squared / (4 * n * n))) / (1 + squared / n)
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 FEW = 15
@@ -40,14 +42,12 @@ def exact_where_few(rate: Estimate, n: float, level: float) -> Estimate:
 
     Wilson's bound towards 0 (or 1) is too tight there, which the best of many brings out.
     """
-    from statsmodels.stats.proportion import proportion_confint
-
     if rate.value is None or rate.low is None or rate.high is None:
         return rate
     if min(rate.value, 1 - rate.value) * n >= FEW:
         return rate
-    low, high = proportion_confint(rate.value * n, n, 1 - level, method="beta")
-    return replace(rate, low=min(rate.low, float(low)), high=max(rate.high, float(high)))
+    low, high = clopper_pearson(rate.value * n, n, level)
+    return replace(rate, low=min(rate.low, low), high=max(rate.high, high))
 
 
 def cluster_sums(values: Floats, clusters: Ints) -> Floats:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,14 @@ def test_the_doctor_and_the_cache_speak_json(tmp_path: Path) -> None:
     (one, other) = json.loads(harness("cache", "list", "--json", cache=tmp_path).stdout)["answers"]
     assert set(one) == {"model_sha256", "answers", "bytes", "last_used"}
     assert one["answers"] + other["answers"] == 3
+
+
+def test_help_and_completion_wait_for_no_library_that_only_work_needs() -> None:
+    loads = "import sys, harness.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    heavy = {"numpy", "pandas", "scipy", "pydantic", "llama_cpp", "jsonschema", "gguf", "httpx"}
+    assert "typer" in loaded and not heavy & loaded
 
 
 def test_completion_installs_and_completes(tmp_path: Path) -> None:
