@@ -68,12 +68,13 @@ choose: $(READY) ## which of two models, for what: the bundled family on the bun
 	    --text tiny-texts --infill tiny-gaps --examples tiny --limit $(or $(LIMIT),60) \
 	    $(if $(NGL),--ngl "$(NGL)") $(if $(OUT),-o "$(OUT)")
 
-test: $(READY_DEV) ## run the fast tests
-	@$(BIN)/python -m pytest $(PYTEST)
+test: $(READY_DEV) ## run the fast tests (the recipe's: make test-recipe)
+	@$(BIN)/python -m pytest --ignore=tests/recipe $(PYTEST)
 
-test-slow: $(NEEDS) ## run the tests that take longer (installs transformers to compare with)
+test-slow: $(NEEDS) ## run tests that take longer, properties with more examples (installs transformers)
 	@PYTHON="$(PYTHON)" scripts/setup.sh ifeval,dev,reference "$(GPU)"
-	@$(BIN)/python -m pytest -m "slow and not real" $(PYTEST)
+	@$(BIN)/python -m pytest -m "(slow or hypothesis) and not real" --ignore=tests/recipe \
+	    --hypothesis-profile thorough $(PYTEST)
 
 test-real: $(READY_DEV) setup-weights ## run the tests on real weights (downloads 350 MB)
 	@$(BIN)/python -m pytest -m "real and not slow" $(PYTEST)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +40,32 @@ def harness(
         timeout=timeout,
         input=stdin,
     )
+
+
+def here(
+    *arguments: object, cache: Path, cwd: Path = ROOT, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for what a command says and writes: no start to wait for.
+
+    Not for how its process ends, for what it loads, nor for checks that stay registered.
+    """
+    from harness.cli import main
+
+    words = [str(argument) for argument in arguments]
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.dict(os.environ, {"HARNESS_CACHE": str(cache)}),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin or "")),
+        mock.patch.object(sys, "argv", ["harness", *words]),
+    ):
+        os.chdir(cwd)
+        try:
+            code = main(words)
+        finally:
+            os.chdir(before)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def samples(folder: Path) -> list[dict[str, Any]]:

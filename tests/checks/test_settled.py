@@ -73,7 +73,7 @@ def agrees(sample: Sample, text: str, cut: int) -> None:
 
 
 @pytest.mark.parametrize("check", DECIDED, ids=lambda check: check.id)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_decider_speaks_for_every_continuation(check: Check, data: st.DataObject) -> None:
     text, kwargs, prompt = data.draw(st.sampled_from(cases(check)))

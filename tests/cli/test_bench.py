@@ -10,7 +10,7 @@ import pytest
 from harness.experiment.speed import ratios, speeds
 from harness.measured import Speed
 from tests import tinygguf
-from tests.command import harness
+from tests.command import harness, here
 
 SHORT = ["--prompt", 32, "--decode", 4]
 
@@ -92,7 +92,7 @@ def test_models_take_turns_and_one_at_a_time_is_open() -> None:
 
 def test_bench_refuses_a_device_that_is_not_there(tmp_path: Path) -> None:
     model = tinygguf.write_llama(tmp_path / "tiny.gguf")
-    done = harness("bench", model, "--devices", "CUDA9", cache=tmp_path)
+    done = here("bench", model, "--devices", "CUDA9", cache=tmp_path)
     assert done.returncode == 2
     assert "device CUDA9 was asked for" in done.stderr
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, environment, harness
+from tests.command import ROOT, environment, harness, here
 
 PAIR = ("--base", "models/tiny-base-F16.gguf", "--instruct", "models/tiny-dpo-F16.gguf")
 
@@ -166,7 +166,7 @@ def scored_in(cache: Path) -> dict[str, float]:
 def test_a_text_that_cannot_be_continued_is_refused(tmp_path: Path) -> None:
     short = tmp_path / "short.txt"
     short.write_text("too short\n", encoding="utf-8")
-    done = harness("choose", *PAIR, "--text", short, cache=tmp_path)
+    done = here("choose", *PAIR, "--text", short, cache=tmp_path)
     assert done.returncode == 2
     assert "shorter than" in done.stderr
 

@@ -171,6 +171,7 @@ def test_a_module_of_checks_that_has_changed_is_said_to_be_stale(
     assert "stale: the module of checks mine.py has changed since this run" in out
 
 
+@pytest.mark.slow
 def test_a_run_folder_runs_nothing_that_it_names(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +254,7 @@ def test_a_spoiled_folder_is_one_line(
         assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_long_reason_is_cut_for_spreadsheets_only(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +323,7 @@ def test_names_in_a_folder_are_text_in_its_report(
     assert "@octocat" not in bare
 
 
+@pytest.mark.slow
 def test_a_run_in_which_a_model_answers_nothing_ends_in_an_error(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:

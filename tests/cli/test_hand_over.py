@@ -171,6 +171,7 @@ def test_a_verdict_that_cannot_be_derived_here_is_a_note(
     assert "was judged by its version 99" in out and " 0 verdicts" in out
 
 
+@pytest.mark.slow
 def test_a_figure_is_the_same_to_the_printed_digit_in_every_form(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +306,7 @@ def test_half_a_surrogate_pair_in_an_answer_stops_no_form(
     assert pd.read_parquet(folder / "samples.parquet")["answer"][0] == "half \\ud800"
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_first_format_is_read_shown_compared_and_judged(
     folder: Path, made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

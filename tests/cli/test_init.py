@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment, harness, samples
+from tests.command import ROOT, environment, harness, here, samples
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_good_and_runs_by_the_commands_it_names(tmp_path: Path) -> None:
     def command(*words: str) -> str:
-        done = harness(*words, cache=tmp_path / "cache", cwd=tmp_path, stdin="")
+        done = here(*words, cache=tmp_path / "cache", cwd=tmp_path, stdin="")
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -37,7 +38,7 @@ def test_what_it_writes_is_good_and_runs_by_the_commands_it_names(tmp_path: Path
     assert arms == {("base", n) for n in ("raw", "qa", "my_qa")} | {("instruct", "native")}
     # Every row says what it is there to show, and a kind of check is in each that has one.
     assert all(row["metadata"]["shows"] for row in rows)
-    again = harness("init", "my eval 1", cache=tmp_path / "cache", cwd=tmp_path, stdin="")
+    again = here("init", "my eval 1", cache=tmp_path / "cache", cwd=tmp_path, stdin="")
     assert again.returncode == 2
     there = "harness: my eval 1/experiment.yaml is there already: name another folder, or move"
     assert again.stderr.startswith(there)
@@ -84,7 +85,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     tmp_path: Path, options: list[str], complaint: str
 ) -> None:
     (tmp_path / "bad.csv").write_text("promt\nx\n", encoding="utf-8")
-    done = harness("init", "mine", *options, cache=tmp_path / "cache", cwd=tmp_path, stdin="")
+    done = here("init", "mine", *options, cache=tmp_path / "cache", cwd=tmp_path, stdin="")
     assert done.returncode == 2 and complaint in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "mine").exists()
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.experiment.opinion import Preference, accord, calibrated, threshold
 from harness.hashing import file_sha256
-from tests.command import ROOT, harness, samples
+from tests.command import ROOT, harness, here, samples
 
 JUDGE = ROOT / "models/tiny-dpo-F16.gguf"
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "suites: [mine.jsonl]\nsampling: {max_tokens: 12}\n",
         encoding="utf-8",
     )
-    done = harness("run", "e.yaml", "-q", "-o", "run", cache=folder / "cache", cwd=folder)
+    done = here("run", "e.yaml", "-q", "-o", "run", cache=folder / "cache", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

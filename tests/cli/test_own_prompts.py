@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, harness, samples, table
+from tests.command import ROOT, harness, here, samples, table
 
 PROMPTS = "Where does Jalen live?\nWrite one line about <b>tea</b> | and trees.\n"
 
 
+@pytest.mark.slow
 def test_two_files_and_a_text_of_prompts_give_answers_and_no_figure(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text(PROMPTS, encoding="utf-8")
     models = ["--base", ROOT / "models/tiny-base-F16.gguf"]
     models += ["--instruct", ROOT / "models/tiny-dpo-F16.gguf"]
 
     def command(*arguments: object) -> str:
-        done = harness(*arguments, cache=tmp_path / "cache", cwd=tmp_path)
+        done = here(*arguments, cache=tmp_path / "cache", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

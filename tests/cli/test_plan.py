@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.stats.power import minimum_detectable_effect
-from tests.command import ROOT, harness
+from tests.command import ROOT, harness, here
 
 EXPERIMENT = f"""\
 name: planned
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def plan(folder: Path, *more: object) -> str:
-    done = harness("plan", "planned.yaml", "--limit", 40, *more, cache=folder / "cache", cwd=folder)
+    done = here("plan", "planned.yaml", "--limit", 40, *more, cache=folder / "cache", cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -49,6 +49,7 @@ def test_the_instruct_model_as_its_own_base_is_not_shifted(
     assert shifts["raw"]["sizes"] == shifts["native"]["sizes"]
 
 
+@pytest.mark.slow
 def test_the_terminal_and_the_reports_have_the_same_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_pairs_with_different_tokenizers_are_refused_with_the_first_difference(
     assert "texts differ from id 0 on" in errors
 
 
+@pytest.mark.slow
 def test_the_page_marks_what_the_base_would_not_have_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

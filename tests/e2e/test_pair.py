@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.models import quantize
-from tests.command import ROOT, harness, table
+from tests.command import ROOT, harness, here, table
 from tests.hub import Hub
 from tests.tinygguf import CHATML, write_llama
 
@@ -92,7 +92,7 @@ def test_an_offline_run_uses_what_was_fetched_and_says_what_was_not(
 
 
 def test_a_pair_nobody_registered_names_the_ones_there_are(tmp_path: Path) -> None:
-    done = harness("run", "pair", "--pair", "nope", cache=tmp_path)
+    done = here("run", "pair", "--pair", "nope", cache=tmp_path)
     assert done.returncode == 2
     assert "smollm2-135m" in done.stderr
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.command import ROOT, environment, harness, samples, table, texts
+from tests.command import ROOT, environment, harness, here, samples, table, texts
 from tests.processes import heed_interrupts
 
 LEVELS = {"from": "F16", "make": ["Q8_0"]}
@@ -115,7 +115,7 @@ def test_rescoring_and_reporting_again_reproduce_the_run(file: Path, finished: P
 
 def test_a_dry_run_counts_prompts_and_writes_nothing(file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    done = harness("run", ROOT / file, "--limit", 5, "--dry-run", cache=cache, cwd=ROOT)
+    done = here("run", ROOT / file, "--limit", 5, "--dry-run", cache=cache, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "30 prompts" in done.stdout
     assert not (tmp_path / "reports").exists()
@@ -136,7 +136,7 @@ def test_a_system_prompt_leaves_the_bare_base_bare(file: Path, tmp_path: Path) -
 
 
 def test_a_mistyped_system_file_is_an_error_not_a_prompt(file: Path, tmp_path: Path) -> None:
-    done = harness("run", file, "--system", "nofile.txt", "--dry-run", cache=tmp_path)
+    done = here("run", file, "--system", "nofile.txt", "--dry-run", cache=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--system nofile.txt: there is no such file" in done.stderr
 
@@ -160,7 +160,7 @@ def test_a_wrong_experiment_is_one_line_and_exit_code_2(
 ) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump({**EXPERIMENT, **change}), encoding="utf-8")
-    done = harness("run", path, "--limit", 2, "-o", tmp_path / "out", cache=tmp_path / "cache")
+    done = here("run", path, "--limit", 2, "-o", tmp_path / "out", cache=tmp_path / "cache")
     assert done.returncode == 2
     assert said in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("harness: ")]
@@ -170,7 +170,7 @@ def test_a_wrong_experiment_is_one_line_and_exit_code_2(
 
 
 def test_an_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
-    assert harness("run", "tiny", "--limt", 2, cache=tmp_path).returncode == 2
+    assert here("run", "tiny", "--limt", 2, cache=tmp_path).returncode == 2
 
 
 def started(

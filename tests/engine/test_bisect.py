@@ -63,6 +63,7 @@ def test_a_request_on_which_the_child_reports_an_error_fails_alone(
     }
 
 
+@pytest.mark.slow
 def test_three_guilty_requests_in_front_do_not_condemn_those_behind(tiny: Path, ask: Ask) -> None:
     requests = sorted(ask(mixed_texts(6), max_tokens=4), key=lambda r: -len(r.prompt.token_ids))
     guilty = [request.key for request in requests[:3]]
@@ -76,6 +77,7 @@ def test_three_guilty_requests_in_front_do_not_condemn_those_behind(tiny: Path, 
 RERANK = Rerank(n=4, judge="Answer: {answer}\nGood?", temperature=1.0)
 
 
+@pytest.mark.slow
 def test_a_reranked_request_that_kills_the_child_is_one_failure(tiny: Path, ask: Ask) -> None:
     requests = ask(["once", "twice"], rerank=RERANK, max_tokens=4)
     guilty = [f"{requests[0].key}#{draw}" for draw in range(RERANK.n)]
@@ -86,6 +88,7 @@ def test_a_reranked_request_that_kills_the_child_is_one_failure(tiny: Path, ask:
     assert found[requests[1].key] != "failed"
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_judging_is_asked_once_more_and_then_the_request_fails(
     tiny: Path, engine: Engine, ask: Ask, tmp_path: Path
 ) -> None:
@@ -171,6 +174,7 @@ for _ in engine.generate(requests):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise on Windows")
 @pytest.mark.parametrize("fate", [signal.SIGINT, signal.SIGKILL])
 def test_a_parent_that_ends_leaves_no_child(tiny: Path, fate: signal.Signals) -> None:

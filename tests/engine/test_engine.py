@@ -84,6 +84,7 @@ def test_sampling_repeats_with_its_seed_and_differs_between_seeds_and_epochs(
     assert len({drawn(seed=0), drawn(seed=1), drawn(seed=0, epoch=1)}) == 3
 
 
+@pytest.mark.slow
 def test_an_items_draws_do_not_depend_on_its_neighbours(engine: Engine, ask: Ask) -> None:
     requests = ask(mixed_texts(12), temperature=0.9, top_k=50, top_p=0.95, min_p=0.01)
     together = {g.request_key: g.text for g in engine.generate(requests)}
@@ -96,6 +97,7 @@ def test_top_k_of_one_is_greedy(engine: Engine, ask: Ask) -> None:
     assert next(engine.generate(ask(["once"], temperature=1.0, top_k=1))).text == greedy
 
 
+@pytest.mark.slow
 def test_a_device_that_chooses_greedy_tokens_chooses_the_same(
     tiny: Path, engine: Engine, ask: Ask
 ) -> None:

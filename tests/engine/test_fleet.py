@@ -38,6 +38,7 @@ def test_a_device_that_is_not_there_is_refused_by_name(tiny: Path) -> None:
         open_engine(tiny, "tiny", EXACT, ["CUDA7"])
 
 
+@pytest.mark.slow
 def test_an_unfinished_fleet_is_left_at_once(tiny: Path, ask: Ask) -> None:
     """No device finishes its long answers first, and no child is started to do them again."""
     short, long = ask(["a"], max_tokens=1), ask(mixed_texts(300), max_tokens=1500)

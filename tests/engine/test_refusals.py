@@ -11,7 +11,7 @@ import yaml
 from harness.engine import Engine
 from harness.errors import UnsupportedModel
 from tests import tinygguf
-from tests.command import harness
+from tests.command import harness, here
 from tests.engine.conftest import EXACT, make_requests
 
 ENCODER = {"bert.pooling_type": 1, "bert.attention.causal": False}
@@ -81,7 +81,7 @@ def test_a_recurrent_file_is_not_refused(mamba: Path) -> None:
 @pytest.mark.parametrize("kind", ["encoder-decoder", "embedding", "llada"])
 def test_the_command_says_so_in_one_line_and_exits_with_2(kind: str, tmp_path: Path) -> None:
     write, reason = REFUSED[kind]
-    done = harness("bench", write(tmp_path / "model.gguf"), "--items", 1, cache=tmp_path)
+    done = here("bench", write(tmp_path / "model.gguf"), "--items", 1, cache=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if "it is" in line] == [

@@ -36,6 +36,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_a_backend_of_its_own_runs_resumes_scores_and_reports_without_llama_cpp(
     installed: Path, tmp_path: Path
 ) -> None:

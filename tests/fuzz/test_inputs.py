@@ -27,6 +27,7 @@ def campaign(n: int, start: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are read from /proc")
 def test_spoiled_inputs_end_in_an_exit_code_and_one_line() -> None:
     assert "30 cases, 0 broken promises" in campaign(30, 0)

@@ -48,6 +48,7 @@ def gate(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_a_change_that_few_answers_show_is_a_lint_error(small: Project, name: str) -> None:
     outcome = small.judged(MUTATIONS[name])
@@ -226,11 +227,13 @@ def test_a_sequential_gate_spares_items_and_logs_its_looks(
         assert arm["sentence"][:30] in text
 
 
+@pytest.mark.slow
 def test_a_sequential_gate_passes_an_unchanged_tree_without_a_look(small: Project) -> None:
     outcome = small.gate("--sequential", "--format", "json")
     assert (outcome.code, outcome.verdict) == (0, "pass")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [("--render-only",), ("--contrast", "wrapper against instruct")])
 def test_a_part_of_the_items_is_not_enough_for(small: Project, more: tuple[str, ...]) -> None:
     done = gate(small, "--sequential", *more)

@@ -48,6 +48,7 @@ def verdict(before: Arm, after: Arm, margin: float = 0.05, **more: object) -> st
     return found.verdict
 
 
+@pytest.mark.slow
 def test_the_rule_is_non_inferiority_by_one_sided_bounds() -> None:
     assert verdict(arm(150), arm(150)) == "pass"
     assert verdict(arm(150), arm(160)) == "pass"

@@ -79,6 +79,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(hub, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_level_is_fetched_once_verified_and_then_used_offline(place: Place) -> None:
     out = place.works("fetch", f"{NAME}:q8_0")
     assert digest(LARGE) in out
@@ -91,6 +92,7 @@ def test_a_level_is_fetched_once_verified_and_then_used_offline(place: Place) ->
     assert place.hub.requests == []
 
 
+@pytest.mark.slow
 def test_levels_and_shards_come_in_one_call(place: Place) -> None:
     first = of_level("Q4_K_M", entries=[u32("split.no", 0), u32("split.count", 2)])
     second = gguf([u32("split.no", 1), u32("split.count", 2)], tensors=[], data=0)
@@ -349,6 +351,7 @@ def test_a_full_disk_is_noticed_before_the_first_byte(place: Place) -> None:
     assert place.hub.downloads("") == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 def test_kill_9_during_a_download_leaves_nothing_that_a_later_run_trusts(place: Place) -> None:
     place.hub.fault("Q8_0", slow=0.05)

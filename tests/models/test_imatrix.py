@@ -58,6 +58,7 @@ def _adds_bos(reader: gguf.GGUFReader) -> bool:
     return bool(field and field.contents())
 
 
+@pytest.mark.slow
 def test_the_command_computes_it_and_the_quantizer_heeds_it(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

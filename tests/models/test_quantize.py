@@ -27,6 +27,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_llama(folder / "tiny-F16.gguf", width=256)
 
 
+@pytest.mark.slow
 def test_every_level_of_the_default_ladder_is_made_and_gets_smaller(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ def test_an_identical_result_is_not_made_again(
     assert (target.stat().st_mtime_ns, target.read_bytes()) == first
 
 
+@pytest.mark.slow
 def test_a_result_whose_bytes_changed_is_made_again(source: Path, tmp_path: Path) -> None:
     target = quantize(source, "Q8_0", out=tmp_path)
     good = target.read_bytes()
@@ -69,6 +71,7 @@ def test_a_result_whose_bytes_changed_is_made_again(source: Path, tmp_path: Path
     assert quantize(source, "Q8_0", out=tmp_path).read_bytes() == good
 
 
+@pytest.mark.slow
 def test_the_same_source_gives_the_same_bytes_with_any_number_of_threads(
     source: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +161,7 @@ def test_an_experiments_spec_finds_levels_in_a_folder_or_by_placeholder(
         assert resolve_model(spec, level="Q4_0", base_dir=tmp_path) == wanted
 
 
+@pytest.mark.slow
 def test_split_models_are_read_and_quantized_whole(source: Path, tmp_path: Path) -> None:
     low = pytest.importorskip("llama_cpp").llama_cpp
     assert low  # the bindings are there; the split itself is written by hand

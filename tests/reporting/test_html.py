@@ -205,6 +205,7 @@ def test_a_table_is_sorted_by_numbers(driver: Any, plain: Path) -> None:
     assert column == sorted(column, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desk", "phone"])
 def test_axe_finds_no_serious_fault(plain: Path, tmp_path: Path, width: int, dark: bool) -> None:
     require_browser()

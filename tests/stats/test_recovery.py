@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -79,7 +79,6 @@ def test_identical_arms_give_an_interval_and_not_a_point() -> None:
     assert nothing.method.startswith("MOVER-R")
 
 
-@settings(max_examples=60)
 @given(st.floats(-0.5, 0.5), st.floats(0.3, 0.9), st.floats(0.01, 0.1), st.floats(0.01, 0.1))
 def test_mover_with_symmetric_independent_ends_is_fieller(
     a: float, b: float, ra: float, rb: float
@@ -183,7 +182,6 @@ def test_share_intervals_cover_the_true_share() -> None:
     assert beside / 300 >= 0.90
 
 
-@settings(max_examples=60)
 @given(
     st.floats(-1, 1),
     st.floats(0.3, 1),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats.strata import equal_rate, equal_recovery
@@ -81,7 +81,6 @@ def test_the_best_template_is_as_sure_as_the_draws_are() -> None:
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=12), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
 def test_suites_weigh_the_same_whatever_they_hold(suites: list[list[bool]]) -> None:
     values = np.array([float(ok) for suite in suites for ok in suite])
     strata = np.repeat(np.arange(len(suites)), [len(suite) for suite in suites])
