@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,16 +12,11 @@ from typing import Any
 import numpy as np
 
 from harness import native
-from harness.engine.bisect import Event, failure, survive
+from harness.engine.bisect import Bisection, Event, failure
+from harness.engine.life import Life
 from harness.engine.limits import physical_cores
 from harness.engine.logprobs import rows_per_block
-from harness.engine.pipe import (
-    WORKER,
-    Abandoned,
-    Child,
-    ChildDied,
-    keep_spares,
-)
+from harness.engine.pipe import WORKER, Child, ChildDied, keep_spares
 from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
 from harness.engine.sampling import derive_seed
 from harness.engine.sequence import Job
@@ -107,18 +101,16 @@ class Engine:
         offloaded = self.identity.n_gpu_layers != 0
         self._on_device = offloaded if on_device is None else on_device
         self._mixed = settings.mode == "fast" and (offloaded if mixed is None else mixed)
-        self._child: Child | None = None
-        self._loading: Child | None = None
-        self._halted = self._busy = self._answered = False
-        self._lock = threading.Lock()
+        self._life = Life(lambda: Child(self._worker), self._load)
+        self._bisection = Bisection()
         self._loaded: Mapping[str, Any] = {}
-        self._start()
+        self._life.child()
         self.tokenizer = ChildTokenizer(self._ask, self._loaded, lambda: None)
 
     @property
     def pid(self) -> int:
         """The child's process id; a new one after every crash."""
-        return self._start().pid
+        return self._life.child().pid
 
     def generate(
         self,
@@ -179,17 +171,11 @@ class Engine:
 
         That thread's call ends with Abandoned. After :meth:`resume` the engine answers again.
         """
-        with self._lock:
-            self._halted = True
-            children = [child for child in (self._child, self._loading) if child is not None]
-        for child in children:
-            child.kill()
+        self._life.halt()
 
     def resume(self) -> None:
         """Let an abandoned engine, which no thread uses any more, start a child again."""
-        if self._halted:
-            self._kill()
-            self._halted = False
+        self._life.resume()
 
     def logprobs(self, texts: Sequence[Passage]) -> Iterator[TokenScores]:
         """Yield each text's log-probabilities, in order (teacher forcing).
@@ -245,9 +231,7 @@ class Engine:
 
     def close(self) -> None:
         """End the child process and give its memory back."""
-        child, self._child = self._child, None
-        if child is not None:
-            child.close()
+        self._life.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -259,35 +243,18 @@ class Engine:
         self, jobs: Sequence[Job], stream: Stream | None = None, cutter: Cutter | None = None
     ) -> Iterator[Event]:
         """The ``finished`` events of all jobs, failures included."""
-        for event in survive(
-            lambda batch: self._run(batch, stream, cutter), jobs, answered=self._answered
-        ):
-            if event["event"] == "finished":
-                self._answered |= event["finish"] != "failed"
-                yield event
+        return self._bisection.survive(lambda batch: self._run(batch, stream, cutter), jobs)
 
     @contextmanager
     def _exchange(self) -> Iterator[Child]:
-        """The child, for one use at a time; one given up halfway ends the child."""
-        self._require_idle()
-        self._busy, done = True, False
+        """The child for one use; a death is noted."""
         try:
-            yield self._start()
-            done = True
+            with self._life.exchange() as child:
+                yield child
         except ChildDied:
             if _RESTARTED not in self.notes:
                 self.notes += (_RESTARTED,)
             raise
-        finally:
-            self._busy = False
-            if not done:
-                self._kill()
-
-    def _require_idle(self) -> None:
-        if self._busy:  # two would read each other's events
-            raise EngineError(
-                "the engine is still answering; take or close those answers before asking for more"
-            )
 
     def _run(
         self, jobs: Sequence[Job], stream: Stream | None, cutter: Cutter | None
@@ -419,21 +386,8 @@ class Engine:
                     f"vocabulary ends at {self._loaded['n_vocab'] - 1}"
                 )
 
-    def _start(self) -> Child:
-        if self._child is None:
-            with self._lock:
-                if self._halted:
-                    raise Abandoned
-                child = self._loading = Child(self._worker)
-            try:
-                self._loaded = child.ask("load", **self._load_values())
-            except BaseException:
-                self._loading = None
-                child.kill()
-                raise
-            with self._lock:
-                self._loading, self._child = None, child
-        return self._child
+    def _load(self, child: Child) -> None:
+        self._loaded = child.ask("load", **self._load_values())
 
     def _load_values(self) -> dict[str, Any]:
         settings = self.settings
@@ -458,17 +412,13 @@ class Engine:
         }
 
     def _ask(self, op: str, **values: Any) -> Mapping[str, Any]:
-        self._require_idle()
+        self._life.require_idle()
+        child = self._life.child()
         try:
-            return self._start().ask(op, **values)
+            return child.ask(op, **values)
         except ChildDied:
-            self._kill()
+            self._life.give_up(child)
             raise
-
-    def _kill(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.kill()
 
     def _count(self, tally: Mapping[str, float]) -> None:
         for name, value in tally.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.engine import Engine, Fleet, open_engine
+from harness.engine.life import Absent
 from harness.errors import ContextOverflow, EngineError
 from tests.engine.conftest import EXACT, Ask, mixed_texts
 
@@ -100,4 +101,4 @@ def test_when_one_child_does_not_start_the_others_are_closed(
     monkeypatch.setattr("harness.engine.fleet.Engine", start)
     with pytest.raises(EngineError, match="no memory left"):
         Fleet(tiny, "tiny", EXACT, ["CPU", "CPU"])
-    assert [engine._child for engine in started] == [None]
+    assert [engine._life.state for engine in started] == [Absent()]
