@@ -351,6 +351,34 @@ class Measure(_Model):
     shift: bool = True
 
 
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
+"""One name or several."""
+
+
+class Uses(_Model):
+    """What the base and the instruct model are measured at beside the grid: which, for what?
+
+    Each key is an option of ``harness choose``: ``text`` to go on with, gaps (``infill``), a task
+    (``examples``), files or what ships. ``limit`` items of each use at most. The suites of the grid
+    are instructions: what it has answered is not asked again.
+    """
+
+    text: Names = ()
+    infill: Names = ()
+    examples: str | None = None
+    shots: tuple[Annotated[int, Field(ge=0, le=64)], ...] = Field((0, 1, 2, 4, 8, 16), min_length=1)
+    draws: int = Field(3, ge=0, le=100)
+    spm: bool = False
+    wrappers: Names = ("qa", "sys_qa")
+    limit: int | None = Field(None, ge=1)
+    window: int = Field(1000, ge=80)
+    windows: int | None = Field(None, ge=1)
+
+
 class Experiment(_Model):
     """A whole experiment file."""
 
@@ -371,6 +399,7 @@ class Experiment(_Model):
     contrasts: tuple[Contrast, ...] = ()
     margin: float | None = Field(None, gt=0, lt=100)
     measure: Measure | None = None
+    uses: Uses | None = None
     templates: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     code: Annotated[
@@ -539,9 +568,17 @@ def _rooted(experiment: Experiment, folder: Path) -> Experiment:
     measure = experiment.measure
     if measure is not None:
         measure = measure.model_copy(update={"text": maybe(measure.text)})
+    uses = experiment.uses
+    if uses is not None:
+        lists = {
+            key: tuple(rooted(name, folders=name.endswith("/")) for name in getattr(uses, key))
+            for key in ("text", "infill")
+        }
+        uses = uses.model_copy(update={**lists, "examples": maybe(uses.examples)})
     updates: dict[str, Any] = {
         "stages": stages,
         "measure": measure,
+        "uses": uses,
         "levels": levels,
         "suites": tuple(suite(source) for source in experiment.suites),
         "templates": tuple(rooted(name, folders=True) for name in experiment.templates),
@@ -650,6 +687,7 @@ def _fields_at(location: Sequence[Any]) -> list[str]:
         "contrasts": Contrast,
         "controls": Constant,
         "measure": Measure,
+        "uses": Uses,
     }
     model = nested.get(str(location[0]), Experiment) if location else Experiment
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -14,8 +14,7 @@ from typing import Any
 
 from harness import checks as registry
 from harness.checks import CodeSettings
-from harness.choice import WRAPPERS, Choice, ChoiceOptions, write_choice
-from harness.choice import choose as measured_choice
+from harness.choice import Choice
 from harness.config import Experiment, load_experiment
 from harness.datasets.texts import locate_use
 from harness.errors import ConfigError
@@ -24,7 +23,10 @@ from harness.experiment import run as walk
 from harness.experiment.progress import watch
 from harness.experiment.rescore import CodeMode
 from harness.experiment.responses import as_run, judged, read_responses
+from harness.experiment.uses import WRAPPERS, ChoiceOptions
+from harness.experiment.uses import choose as measured_choice
 from harness.reporting import Run, write_run
+from harness.reporting.html.choose import write_choice
 
 
 def run(
@@ -86,6 +88,7 @@ def choose(
         wrappers=tuple(wrappers),
         level=level,
         limit=limit,
+        suite_limit=limit,
         code=code,
         command=f"harness.choose({found.name!r})",
     )

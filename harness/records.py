@@ -524,7 +524,8 @@ class RunManifest:
     ``warnings`` are what a reader must know before any figure; ``command`` made the run;
     ``sources`` are the templates' texts; ``checks`` the versions of the checks, ``plugins`` the
     digests of the user's own modules of them; ``declared`` is when the contrasts were stored:
-    ``before the run`` (before any answer they compare) or only ``in the file``.
+    ``before the run`` (before any answer they compare) or only ``in the file``; ``uses`` are the
+    sha256 of the texts, gaps and examples beside the grid.
     """
 
     experiment: Mapping[str, Any]
@@ -541,6 +542,7 @@ class RunManifest:
     checks: Mapping[str, int] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     declared: str = ""
+    uses: Mapping[str, str] = field(default_factory=dict)
 
 
 def request_key(

@@ -13,11 +13,11 @@ LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
     {"records", "protocols", "resources", "intake", "atomic", "measured"},
     {"config", "jinja", "stats", "native", "process", "numbers", "endings", "crew"},
-    {"datasets", "models", "engine", "endpoint", "checks", "store", "analysis"},
+    {"datasets", "models", "engine", "endpoint", "checks", "store", "analysis", "choice"},
     {"strategies"},
     {"reporting"},
     {"experiment"},
-    {"asking", "choice", "cluster", "gate"},
+    {"asking", "cluster", "gate"},
     {"face"},
     {"cli", "pytest_plugin"},
 ]

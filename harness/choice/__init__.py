@@ -1,18 +1,8 @@
-"""Which of the two models to use, for what: start reading at :func:`harness.choice.walk.choose`."""
+"""Which of the two models to use, for what: the uses, their figures and what they decide.
 
-from harness.choice.present import as_json, as_lines, write_choice
-from harness.choice.shots import parse_shots
+They are measured by :mod:`harness.experiment.uses`, and told by :mod:`harness.reporting.choice`.
+"""
+
 from harness.choice.values import Choice, Row
-from harness.choice.walk import WRAPPERS, ChoiceOptions, choose
 
-__all__ = [
-    "WRAPPERS",
-    "Choice",
-    "ChoiceOptions",
-    "Row",
-    "as_json",
-    "as_lines",
-    "choose",
-    "parse_shots",
-    "write_choice",
-]
+__all__ = ["Choice", "Row"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.records import Decision, Estimate
@@ -130,7 +130,8 @@ class Choice:
     """The whole table: which of the two models, for what.
 
     ``columns`` are the arms (stage, way) in the order of the ladder; ``models`` maps stages to
-    what was run; ``notes`` are what a reader must know before any figure.
+    what was run; ``notes`` are what a reader must know before any figure; ``files`` the sha256 of
+    the texts, gaps and examples, by name.
     """
 
     base: str
@@ -142,6 +143,12 @@ class Choice:
     notes: tuple[str, ...]
     perplexities: tuple[Perplexity, ...] = ()
     command: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ran(self) -> tuple[Row, ...]:
+        """The rows of the uses that were run."""
+        return tuple(row for row in self.rows if row.pick != "not run")
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
 from harness import numbers
-from harness.choice.seats import NATIVE, RAW, Sides
-from harness.choice.values import ArmScores, Cell, Pick, Row, Tax, Unit, Use
+from harness.choice.sides import NATIVE, RAW, Sides
+from harness.choice.values import ArmScores, Cell, Choice, Pick, Row, Tax, Unit, Use
 from harness.records import Decision, Estimate, Verdict
 from harness.stats.pairs import paired
 from harness.stats.rates import clustered_rate
@@ -38,6 +39,15 @@ def row_of(use: Use, sides: Sides) -> Row:
         _taxes(use, sides),
         use.notes,
     )
+
+
+def in_short(choice: Choice) -> str:
+    """Every verdict and its uses in a line: ``base: continuation · style; instruct: cloze.``"""
+    by_pick: dict[str, list[str]] = {}
+    for row in choice.ran:
+        by_pick.setdefault(row.pick, []).append(row.use)
+    order = [pick for pick in get_args(Pick) if pick in by_pick]
+    return "; ".join(f"{pick}: {' · '.join(by_pick[pick])}" for pick in order) + "."
 
 
 def score(unit: Unit, estimate: Estimate) -> str:
@@ -178,8 +188,8 @@ class _Duel:
                     f"take the instruct model, {asked(theirs)}: {told}."
                 )  # fmt: skip
         mine, _ = self.closest()
-        told = f"cannot tell: the base, {asked(mine)}, leads by {self.least(mine)}."
-        return "cannot tell", "cannot tell", told
+        told = f"cannot tell: the base, {asked(mine)}, is at {self.least(mine)}"
+        return "cannot tell", "cannot tell", f"{told} against the instruct model."
 
     def useless(self) -> tuple[Pick, Verdict, str] | None:
         """Where all score next to nothing, or what blind answers get, being level means nothing."""

@@ -92,12 +92,16 @@ def choose(
     Every stage is measured on your own files. Nothing is claimed of a use that was not run. Answers
     and the scores of texts are stored: the same command again goes on where it stopped.
     """
-    from harness import choice
     from harness.datasets.texts import locate_use
     from harness.experiment.override import chosen_experiment, override
     from harness.experiment.progress import watch
+    from harness.experiment.uses import ChoiceOptions, parse_shots
+    from harness.experiment.uses import choose as measured
     from harness.experiment.walk import new_run_folder
     from harness.reporting import writable
+    from harness.reporting.choice import as_json as choice_json
+    from harness.reporting.choice import as_lines
+    from harness.reporting.html.choose import write_choice
 
     interactive = sys.stderr.isatty() and not quiet
     chosen = override(
@@ -107,11 +111,11 @@ def choose(
     )
     folder = out or new_run_folder(f"choose-{chosen.name}")
     writable(folder)
-    options = choice.ChoiceOptions(
+    options = ChoiceOptions(
         texts=tuple(map(locate_use, text)),
         suites=tuple(suite),
         examples=examples,
-        shots=choice.parse_shots(shots),
+        shots=parse_shots(shots),
         draws=draws,
         infill=tuple(map(locate_use, infill)),
         fim="spm" if spm else "psm",
@@ -119,6 +123,7 @@ def choose(
         wrappers=tuple(part.strip() for part in wrappers.split(",") if part.strip()),
         level=level,
         limit=limit,
+        suite_limit=limit,
         window=window,
         windows=windows,
         perplexity=perplexity,
@@ -127,16 +132,16 @@ def choose(
     )
     try:
         with watch(interactive, quiet or as_json, steps=True) as watcher:
-            found = choice.choose(chosen, options, watcher=watcher)
+            found = measured(chosen, options, watcher=watcher)
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped; answers and scores are stored, the same command goes on"
         ) from None
-    choice.write_choice(found, folder)
+    write_choice(found, folder)
     if as_json:
-        typer.echo(choice.as_json(found), nl=False)
+        typer.echo(choice_json(found), nl=False)
         return
-    for line in choice.as_lines(found):
+    for line in as_lines(found):
         typer.echo(line)
     typer.echo(f"report: {folder / 'choice.md'}")
     typer.echo(f"page: {folder / 'choice.html'}")

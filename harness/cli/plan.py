@@ -49,6 +49,7 @@ def plan(
     from harness.experiment.forecast import power as told
     from harness.experiment.override import chosen_experiment
     from harness.experiment.progress import watch
+    from harness.experiment.uses.beside import uses_lines
     from harness.store import Store
 
     chosen = chosen_experiment(experiment, pair=pair, base=base, instruct=instruct, suite=suite)
@@ -59,10 +60,13 @@ def plan(
             found = costs(prepared, store, probe=probe, watcher=watcher)
     seen = told(prepared) if power else None
     if as_json:
-        value = {"cost": [asdict(item) for item in found], "power": seen and asdict(seen)}
+        uses = list(prepared.uses.sizes) if prepared.uses else []
+        cost = [asdict(item) for item in found]
+        value = {"cost": cost, "power": seen and asdict(seen), "uses": uses}
         print_json(value)
         return
-    for line in [*_cost_lines(found), *(_power_lines(seen) if seen else ())]:
+    powers = _power_lines(seen) if seen else []
+    for line in [*_cost_lines(found), *uses_lines(prepared.uses), *powers]:
         typer.echo(for_terminal(line))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,9 @@ def run(
         False, "--unsafe-code", help="The same without bubblewrap: answers run as you."
     ),
     early: str = EARLY,
+    no_uses: bool = typer.Option(
+        False, "--no-uses", help="The grid alone, without the uses that the experiment names."
+    ),
     no_cache: bool = typer.Option(False, "--no-cache", help="Ignore earlier answers."),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Print the grid and its cost; only tokenizers are loaded."
@@ -112,7 +116,12 @@ def run(
     """
     from harness.experiment import RunOptions, prepare
     from harness.experiment import run as run_experiment
-    from harness.experiment.override import chosen_experiment, override, system_text
+    from harness.experiment.override import (
+        chosen_experiment,
+        override,
+        system_text,
+        without_uses,
+    )
     from harness.experiment.progress import watch
     from harness.reporting.formats import parse_formats, write_formats
 
@@ -135,6 +144,7 @@ def run(
         controls=controls,
         code="unsafe" if unsafe_code else "sandboxed" if code else None,
     )
+    chosen = without_uses(chosen) if no_uses else chosen
     interactive = sys.stderr.isatty() and not quiet
     options = RunOptions(
         limit=limit,
@@ -216,10 +226,13 @@ def _print_result(result: RunResult) -> None:
     """The answer in the terminal: one row per condition, then where the reports are."""
     from harness.analysis import decide
     from harness.reporting import decision_lines, summary_table
+    from harness.reporting.choice import brief_lines
     from harness.reporting.terminal import table_console
 
     table_console().print(summary_table(result.run.analysis))
     for line in decision_lines(decide(result.run.analysis)):
+        typer.echo(line)
+    for line in brief_lines(result.run.choice):
         typer.echo(line)
     if result.failed:
         typer.echo(
@@ -234,11 +247,15 @@ def _print_result(result: RunResult) -> None:
 
 def _print_json(result: RunResult) -> None:
     """The decisions and where the reports are, for a program."""
+    from harness.reporting.choice import as_json
+
+    chosen = result.run.choice
     value = {
         "folder": str(result.run.folder),
         "generated": result.generated,
         "failed": len(result.failed),
         "decisions": [asdict(decision) for decision in result.run.decisions],
+        "choice": chosen and json.loads(as_json(chosen)),
     }
     print_json(value)
 
@@ -267,6 +284,7 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
     from rich.table import Table
 
     from harness.experiment.prepare import require_room
+    from harness.experiment.uses.beside import uses_lines
     from harness.reporting.terminal import table_console
     from harness.store import Store
 
@@ -300,6 +318,8 @@ def _print_grid(prepared: Prepared, options: RunOptions) -> None:
         typer.echo(
             "note: an arm that draws several answers also has them judged, which is not counted"
         )
+    for line in uses_lines(prepared.uses):
+        typer.echo(for_terminal(line))
     for note in prepared.notes:
         typer.echo(for_terminal(f"note: {note}"))
     require_room(prepared)

@@ -51,6 +51,7 @@ def shift(
         chosen_experiment,
         only_stages,
         override,
+        without_uses,
     )
     from harness.experiment.progress import watch
     from harness.reporting import decision_lines, print_tables
@@ -64,7 +65,7 @@ def shift(
         n_gpu_layers=layers(ngl),
     )
     measure = Measure(speed=False, tokens=tokens)
-    chosen = at_level(chosen, level).model_copy(update={"measure": measure})
+    chosen = without_uses(at_level(chosen, level)).model_copy(update={"measure": measure})
     if ends := chosen.recovery_pair():
         chosen = only_stages(chosen, ends)
     interactive = sys.stderr.isatty() and not quiet

@@ -15,12 +15,12 @@ MOST = 10_000
 """Most documents that are taken from all files together."""
 
 
-def locate_use(name: str) -> Path:
+def locate_use(name: str, base_dir: Path = Path()) -> Path:
     """A file or folder of the user's, or a shipped one by its name (``tiny-texts``).
 
     Raises SuiteError naming what is shipped.
     """
-    path = Path(name)
+    path = base_dir / name
     if path.exists():
         return path
     folder = resource_dir("datasets") / "uses"
@@ -47,14 +47,21 @@ def load_documents(paths: Sequence[Path], *, limit: int | None = None) -> tuple[
     """
     found: list[Document] = []
     for path in paths:
-        files = sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else ()
-        if path.is_dir() and not files:
-            raise SuiteError(f"{path}: the folder holds no files to read")
-        for file in files or (path,):
+        for file in files_in(path):
             found += _documents(file)
             if len(found) > MOST:
                 raise SuiteError(f"{file}: more than {MOST:,} documents; give fewer files")
     return tuple(found[:limit])
+
+
+def files_in(path: Path) -> list[Path]:
+    """The file itself, or a folder's files by name; SuiteError where it holds none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(part for part in path.iterdir() if part.is_file())
+    if not files:
+        raise SuiteError(f"{path}: the folder holds no files to read")
+    return files
 
 
 def _documents(path: Path) -> list[Document]:

@@ -43,10 +43,12 @@ def build_manifest(
     warnings: Sequence[str] = (),
     command: str = "",
     declared: str = "",
+    uses: Mapping[str, str] | None = None,
 ) -> RunManifest:
     """The manifest of a run, before it starts; the report writer scrubs paths and tokens.
 
-    ``builds`` is what each backend says of itself, by name; ``declared`` when the contrasts were.
+    ``builds`` is what each backend says of itself, by name; ``declared`` when the contrasts were,
+    ``uses`` the sha256 of what was asked beside the grid.
     """
     described = _from_here(json.loads(experiment.model_dump_json(by_alias=True)))
     return RunManifest(
@@ -74,6 +76,7 @@ def build_manifest(
         warnings=tuple(warnings),
         command=command,
         declared=declared,
+        uses=dict(uses or {}),
     )
 
 

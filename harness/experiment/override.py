@@ -101,6 +101,11 @@ def placed(model: str) -> str:
     return str(path.absolute()) if path.suffix.lower() == ".gguf" and not shipped else model
 
 
+def without_uses(experiment: Experiment) -> Experiment:
+    """The experiment's grid alone."""
+    return experiment.model_copy(update={"uses": None})
+
+
 def only_stages(experiment: Experiment, names: Sequence[str]) -> Experiment:
     """The experiment without its other stages, and without contrasts, which may name them."""
     strategies = experiment.strategies

@@ -14,6 +14,8 @@ from harness.experiment.measure import read_asked
 from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import pair_notes, resolve_models, with_pair
 from harness.experiment.suites import load_samples
+from harness.experiment.uses.beside import read_uses
+from harness.experiment.uses.walk import Questions
 from harness.experiment.watch import Watcher
 from harness.store import default_store
 
@@ -36,7 +38,10 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An experiment with its models found, its samples loaded and its grid planned."""
+    """An experiment with its models found, its samples loaded and its grid planned.
+
+    ``uses`` are what is asked beside the grid, None where nothing is.
+    """
 
     experiment: Experiment
     plan: Plan
@@ -44,6 +49,7 @@ class Prepared:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     suites: Mapping[str, str]
+    uses: Questions | None = None
 
 
 def prepare(
@@ -62,6 +68,7 @@ def prepare(
     checks.load_plugins([options.base_dir / name for name in experiment.checks])
     experiment = with_pair(experiment, options.pair)
     read_asked(experiment.measure, options.base_dir)  # better refused now than after the answers
+    uses = read_uses(experiment, options.limit, options.base_dir)
     samples, suites = load_samples(experiment, options.limit)
     watcher.say("finding the models")
     finding = Finding(options.base_dir, options.progress, watcher.say, options.dry)
@@ -80,6 +87,7 @@ def prepare(
         (*told, *notes, *fit_notes),
         tuple(warnings),
         suites,
+        uses,
     )
 
 

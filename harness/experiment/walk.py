@@ -17,6 +17,7 @@ from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
 from harness.experiment.measure import measure
 from harness.experiment.prepare import Prepared, RunOptions, prepare
+from harness.experiment.uses.beside import measure_uses
 from harness.experiment.watch import Watcher, together
 from harness.records import Generation, Scored
 from harness.reporting import Run, writable, write_run, written_before
@@ -68,6 +69,16 @@ def _walked(
         try:
             with Store(options.store) as store:
                 answered = generate(prepared, store, options.use_cache, watcher=watcher)
+                choice, told = measure_uses(
+                    prepared.experiment,
+                    prepared.plan,
+                    backends,
+                    store,
+                    watcher,
+                    limit=options.limit,
+                    base_dir=options.base_dir,
+                    answered=None if options.use_cache else answered.generations,
+                )
             break
         except DoesNotFit as error:
             # Fewer layers are another identity, so other keys: plan again; what is stored stays.
@@ -80,12 +91,13 @@ def _walked(
         builds=prepared.backends.about(prepared.plan.stage_models),
         limit=options.limit,
         suites=prepared.suites,
-        notes=[*prepared.notes, *answered.notes],
+        notes=[*prepared.notes, *answered.notes, *told],
         warnings=prepared.warnings,
         command=options.command,
         declared=answered.declared,
+        uses=prepared.uses.files if prepared.uses else {},
     )
-    finished = Run(folder, manifest, tuple(scored))
+    finished = Run(folder, manifest, tuple(scored), choice=choice)
     if asked := prepared.experiment.measure:
         finished = finished.with_measured(
             measure(

@@ -2,7 +2,8 @@
 
 ``manifest.json`` says what was run, ``samples.jsonl`` holds a row per answer with everything that
 is known of it: the question and its checks, the exact prompt, the answer, verdicts and reasons;
-``measured.json`` what was measured of the model files, where that was asked for.
+``measured.json`` what was measured of the model files, where that was asked for, ``choice.json``
+which of the two models to use for what.
 Those are the run; tables, plots and reports are made from them. A folder is data from
 somewhere: reading it runs nothing that it names, follows no link out of it and writes nothing.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis import Analysis, analyse, decide
 from harness.atomic import translated, write_text, writing
+from harness.choice import Choice
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError, OutputError
 from harness.hashing import file_sha256
@@ -31,6 +33,7 @@ from harness.records import (
     Scored,
 )
 from harness.reporting.cells import write_csv
+from harness.reporting.choice import keep_choice, read_choice
 from harness.reporting.html import pages
 from harness.reporting.measures import file_facts, read_measured, write_measured
 from harness.reporting.plots import write_plots
@@ -62,6 +65,8 @@ class Run:
     """What samples.jsonl had to be when the folder was written; empty before that."""
     measured: Measured = field(default_factory=Measured)
     """What was measured of its model files beside the answers."""
+    choice: Choice | None = None
+    """Which of its two models to use for what, where the experiment names uses."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -178,6 +183,7 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     folder = run.folder
     writable(folder)
     write_measured(folder, run.measured)
+    keep_choice(folder, run.choice)
     with writing(folder / "samples.jsonl") as stream:
         stream.writelines(_sample_lines(run))
     for table in TABLES.values():
@@ -187,7 +193,7 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     described = {"format": run.format, "samples_sha256": digest, **scrub(run.manifest)}
     text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=True)
     write_text(folder / "manifest.json", text + "\n")
-    plots = write_plots(run.analysis, folder / "plots")
+    plots = write_plots(run.analysis, folder / "plots", run.choice)
     report = report_text(
         run.analysis,
         run.scored,
@@ -196,6 +202,7 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
         warnings=[*run.manifest.warnings, *stale],
         command=run.manifest.command,
         plots=plots,
+        choice=run.choice,
     )
     _write_pages(run, stale, plots)
     write_text(folder / "report.md", report)
@@ -248,6 +255,7 @@ def _write_pages(run: Run, stale: Sequence[str], plots: Mapping[str, str]) -> No
         command=run.manifest.command,
         plots=plots,
         images={name: (run.folder / "plots" / name).read_bytes() for name in plots},
+        choice=run.choice,
     ):
         write_text(run.folder / name, text)
         written.add(name)
@@ -264,4 +272,5 @@ def read_run(run: str | Path) -> Run:
     folder = find_run(run)
     manifest, format, digest = read_manifest(folder)
     scored = read_rows(folder / "samples.jsonl", format)
-    return Run(folder, manifest, scored, format, digest, read_measured(folder))
+    measured, choice = read_measured(folder), read_choice(folder)
+    return Run(folder, manifest, scored, format, digest, measured, choice)

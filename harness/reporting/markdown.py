@@ -39,3 +39,11 @@ def paragraphs(*parts: str) -> str:
 def bullets(items: Iterable[str]) -> str:
     """A list, one line per item."""
     return "\n".join(f"- {item}" for item in items)
+
+
+def picture(path: str, caption: str) -> str:
+    """A picture with its caption below it, which is its alternative text too; nothing without."""
+    if not caption:
+        return ""
+    told = for_markdown(caption)
+    return paragraphs(f"![{told}]({path})", f"*{told}*")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,6 +18,8 @@ from harness.errors import ConfigError
 from harness.intake import load_json, read_text
 from harness.measured import NOTHING, Measured
 from harness.records import RunManifest
+
+Value = TypeVar("Value")
 
 NAME = "measured.json"
 _BYTES = 64 << 20
@@ -34,16 +36,23 @@ def write_measured(folder: Path, measured: Measured) -> None:
 
 def read_measured(folder: Path) -> Measured:
     """What the folder says was measured, if it does; ConfigError where that is damaged."""
-    path = folder / NAME
+    return read_value(folder / NAME, _adapter(), "not what a run measured") or NOTHING
+
+
+def read_value(path: Path, adapter: TypeAdapter[Value], refusal: str) -> Value | None:
+    """A value of a run's folder, None where there is no such file.
+
+    Raises ConfigError, in the words of ``refusal``, where the file is damaged.
+    """
     if not path.exists():
-        return NOTHING
+        return None
     data = load_json(read_text(path, limit=_BYTES), str(path))
     try:
-        return _adapter().validate_python(data)
+        return adapter.validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise ConfigError(f"{path}: not what a run measured: {place}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {refusal}: {place}: {first['msg']}") from error
 
 
 @cache

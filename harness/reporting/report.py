@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from harness import numbers
 from harness.analysis import Analysis, decide
+from harness.choice import Choice
 from harness.records import RunManifest, Scored
 from harness.reporting.answers import every_answer, side_by_side
+from harness.reporting.choice import TITLE as CHOICE
+from harness.reporting.choice import choice_section
 from harness.reporting.evidence import (
     every_condition,
     how_answers_end,
@@ -26,7 +29,8 @@ from harness.reporting.findings import (
     strategy_pairs_section,
     the_answer,
 )
-from harness.reporting.markdown import bullets, code, paragraphs, table
+from harness.reporting.markdown import bullets, code, paragraphs, picture, table
+from harness.reporting.plots import USES
 from harness.reporting.scrub import scrub, scrub_text
 from harness.reporting.scrutiny import sensitivity_section, unasked_section
 from harness.reporting.spread import suites_section, variance_section
@@ -42,11 +46,14 @@ def report_text(
     warnings: Sequence[str],
     command: str,
     plots: Mapping[str, str],
+    choice: Choice | None = None,
 ) -> str:
     """The whole report as Markdown."""
     name = str(manifest.experiment.get("name", "run"))
+    chosen = [(CHOICE, choice_section(choice, _picture(plots, USES)))]
     judged = [
         ("", the_answer(analysis)),
+        *chosen,
         (
             "Leaderboard",
             paragraphs(
@@ -73,6 +80,7 @@ def report_text(
             if analysis.judged
             else [
                 ("", decisions_section(decide(analysis))),
+                *chosen,
                 ("Answers side by side", every_answer(analysis, scored)),
             ]
         ),
@@ -114,11 +122,7 @@ def spread(analysis: Analysis) -> str:
 
 
 def _picture(plots: Mapping[str, str], name: str) -> str:
-    """A picture with its caption below it, which is its alternative text too."""
-    if name not in plots:
-        return ""
-    caption = for_markdown(plots[name])
-    return paragraphs(f"![{caption}](plots/{name})", f"*{caption}*")
+    return picture(f"plots/{name}", plots.get(name, ""))
 
 
 def _how_it_was_run(analysis: Analysis, manifest: RunManifest) -> str:

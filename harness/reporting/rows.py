@@ -136,6 +136,7 @@ class _Manifest(BaseModel):
     checks: dict[str, int] = {}
     plugins: dict[str, str] = {}
     declared: str = ""
+    uses: dict[str, str] = {}
     samples_sha256: str = ""
 
 

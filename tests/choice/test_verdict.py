@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.choice.seats import Sides
+from harness.choice.sides import Sides
 from harness.choice.uses import USES, absent, measured
 from harness.choice.values import ArmScores, Row
 from harness.choice.verdict import row_of

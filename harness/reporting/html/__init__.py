@@ -15,11 +15,14 @@ from typing import Any
 
 from harness import numbers
 from harness.analysis import Analysis, ConditionSummary, decide
+from harness.choice import Choice
 from harness.records import Condition, RunManifest, Scored
+from harness.reporting.choice import TITLE, html_values
 from harness.reporting.html.explorer import packed_answers
 from harness.reporting.html.parts import part, policy, template
 from harness.reporting.html.sections import as_html
 from harness.reporting.levels import level_tables
+from harness.reporting.plots import USES
 from harness.reporting.report import scrutiny, spread
 from harness.reporting.scrub import scrub, scrub_text
 from harness.reporting.shift import shift_table
@@ -36,6 +39,7 @@ def pages(
     command: str,
     plots: Mapping[str, str],
     images: Mapping[str, bytes],
+    choice: Choice | None = None,
 ) -> Iterator[tuple[str, str]]:
     """The report's pages, file name and content; ``images`` are the plots' bytes by name."""
     order = {item.condition: place for place, item in enumerate(analysis.conditions)}
@@ -55,10 +59,10 @@ def pages(
         "description": scrub_text(description),
         "decisions": decide(analysis),
         "pictures": [
-            (plots[name], base64.b64encode(images[name]).decode("ascii"))
-            for name in plots
-            if name in images
+            _drawn(plots, images, name) for name in plots if name in images and name != USES
         ],
+        "uses": choice and html_values(choice, choice.ran, _drawn(plots, images, USES)),
+        "uses_title": TITLE,
         "level": analysis.level,
         "arms": [_arm(analysis, item) for item in (*analysis.conditions, *analysis.controls)],
         "shares": _shares(analysis),
@@ -77,6 +81,11 @@ def pages(
             names[number],
             template("page.html.jinja").render(**shared, **own, **more, first=number == 0),
         )
+
+
+def _drawn(plots: Mapping[str, str], images: Mapping[str, bytes], name: str) -> tuple[str, str]:
+    """A picture's caption and its bytes in base64; both empty where it was not drawn."""
+    return plots.get(name, ""), base64.b64encode(images.get(name, b"")).decode("ascii")
 
 
 def _sections(analysis: Analysis, manifest: RunManifest) -> list[tuple[str, str, str]]:

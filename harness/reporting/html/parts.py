@@ -20,10 +20,12 @@ def part(name: str) -> str:
 @lru_cache(maxsize=4)
 def template(name: str) -> Template:
     """A page's template; what is put into it is escaped."""
-    from jinja2 import Environment
+    from jinja2 import Environment, FunctionLoader
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(part(name))
+    environment = Environment(
+        loader=FunctionLoader(part), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(name)
 
 
 def policy(style: str, script: str) -> str:

@@ -33,7 +33,7 @@ BEST = Look("#0072B2", "o", "--", "////")
 INSTRUCT = Look("#009E73", "D", "-", "\\\\\\\\")
 OTHERS = (INSTRUCT, BEST, BASE, WRAPPED, Look("#CC79A7", "^", (0, (1, 3)), ""))
 GREY = "#555555"
-_INK = "#222222"
+INK = "#222222"
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -53,12 +53,12 @@ def label(condition: Condition) -> str:
     return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
 
 
-def error(estimate: Estimate) -> tuple[float, float]:
-    """How far an interval reaches below and above its value, in percent."""
+def error(estimate: Estimate, scale: float = 100.0) -> tuple[float, float]:
+    """How far an interval reaches below and above its value, in percent or times ``scale``."""
     value = estimate.value or 0.0
     low = value if estimate.low is None else estimate.low
     high = value if estimate.high is None else estimate.high
-    return max(0.0, 100 * (value - low)), max(0.0, 100 * (high - value))
+    return max(0.0, scale * (value - low)), max(0.0, scale * (high - value))
 
 
 def point(axes: Any, x: float, y: float, look: Look, **errors: tuple[float, float]) -> None:
@@ -69,8 +69,8 @@ def point(axes: Any, x: float, y: float, look: Look, **errors: tuple[float, floa
         **{name: [[below], [above]] for name, (below, above) in errors.items()},
         fmt=look.marker,
         color=look.colour,
-        ecolor=_INK,
-        markeredgecolor=_INK,
+        ecolor=INK,
+        markeredgecolor=INK,
         markeredgewidth=0.6,
         markersize=6,
         capsize=3,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import strategies
+from harness.choice.sides import NATIVE, Sides
 from harness.config import Experiment
 from harness.errors import ConfigError, ContextOverflow
 from harness.experiment.kept import Kept
@@ -22,28 +23,7 @@ from harness.records import (
 )
 from harness.strategies import Template, find_template
 
-RAW = "raw"
-NATIVE = "native"
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """The stages in the ladder's order, the two that are chosen between, the base's wrappers."""
-
-    stages: tuple[str, ...]
-    base: str
-    instruct: str
-    wrappers: tuple[str, ...]
-
-    def ways(self, stage: str) -> tuple[str, ...]:
-        """How a stage is asked: the base raw and wrapped, a tuned one by its template and raw."""
-        return (RAW, *self.wrappers) if stage == self.base else (NATIVE, RAW)
-
-    @property
-    def columns(self) -> tuple[tuple[str, str], ...]:
-        """Every arm, base first."""
-        return tuple((stage, way) for stage in self.stages for way in self.ways(stage))
 
 
 def sides_of(experiment: Experiment, wrappers: Sequence[str]) -> Sides:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.choice.windows import SHORTEST, between_words, strided
 from harness.datasets.texts import Document
+from harness.experiment.uses.windows import SHORTEST, between_words, strided
 
 texts = st.text(alphabet="abc é中\n\t ", min_size=SHORTEST, max_size=900)
 

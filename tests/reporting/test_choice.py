@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.choice import Choice, write_choice
-from harness.choice.present import as_lines
-from harness.choice.seats import Sides
+from harness.choice import Choice
+from harness.choice.sides import Sides
 from harness.choice.uses import USES, measured
 from harness.choice.values import ArmScores, Perplexity
 from harness.choice.verdict import row_of
+from harness.reporting.choice import as_lines
+from harness.reporting.html.choose import write_choice
 from tests.browser import chromium, require_browser
 
 EVIL = "<script>document.title='owned'</script>\x1b[2J|`x`"

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.choice.forcing import CONTINUE
-from harness.choice.seats import RAW, Seat, asked
+from harness import numbers
+from harness.choice.sides import RAW
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
-from harness.choice.windows import Window
 from harness.errors import TemplateError
+from harness.experiment.uses.forcing import CONTINUE
+from harness.experiment.uses.seats import Seat, asked
+from harness.experiment.uses.windows import Window
 from harness.records import Sampling
 
 NAME = "style"
@@ -102,6 +104,11 @@ class Style:
                 self.asked.append((unit, window))
         self.named, self.count = named, max(units) + 1
         self.parts: dict[tuple[str, str], list[Distance]] = {}
+
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return f"{numbers.size(len(self.asked), 'text')} to go on with" if self.asked else ""
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's distances, or why it has none."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.choice.forcing import forced, scored
-from harness.choice.seats import Seat
-from harness.choice.teacher import Forced, Unfaithful
+from harness import numbers
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
-from harness.choice.windows import Window
 from harness.errors import TemplateError
+from harness.experiment.uses.forcing import forced, scored
+from harness.experiment.uses.seats import Seat
+from harness.experiment.uses.teacher import Forced, Unfaithful
+from harness.experiment.uses.windows import Window
 from harness.hashing import tagged_hash
 from harness.records import TokenScores
 
@@ -132,6 +133,13 @@ class Cloze:
     ) -> None:
         self.gaps, self.named = gaps_of(windows, units, seed), named
         self.count = max(units) + 1
+
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return (
+            f"{numbers.size(len(self.gaps), 'sentence')} with four ends each" if self.gaps else ""
+        )
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's right choices, or why it has none."""

@@ -12,11 +12,11 @@ import numpy as np
 from harness import numbers
 from harness.checks import CodeSettings
 from harness.checks.own.content import declines
-from harness.choice.instructions import Answered, answered
-from harness.choice.seats import Seat
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.errors import TemplateError
+from harness.experiment.uses.instructions import Answered, answered
+from harness.experiment.uses.seats import Seat
 from harness.records import Sample, Sampling
 
 NAME = "predictability"
@@ -82,6 +82,11 @@ class Predictability:
         self.drawn = replace(sampling, temperature=TEMPERATURE)
         self.code, self.draws = code, draws
         self.notes: list[str] = []
+
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return f"{numbers.size(len(self.samples), 'prompt')} in {1 + self.draws} draws"
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's items that pass every time, or why it has none."""

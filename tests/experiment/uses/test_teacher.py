@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from harness.choice.teacher import Forced, after_text, bits, perplexity_chunks
 from harness.engine import Engine
+from harness.experiment.uses.teacher import Forced, after_text, bits, perplexity_chunks
 from harness.records import EngineSettings, Passage
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parents[3] / "models"
 BEFORE, REST = (
     "The farmer of Kelness keeps",
     " a red cow – and naïve owls.\nIn the east lies Gelhaven.",

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.choice.control import chatters, habits
-from harness.choice.instructions import Answered, is_structured
+from harness.experiment.uses.control import chatters, habits
+from harness.experiment.uses.instructions import Answered, is_structured
 from harness.records import CheckSpec, FinishReason, Generation, Message, Sample
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from harness import numbers, strategies
 from harness.checks import CodeSettings, judge
-from harness.choice.seats import Seat
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.errors import TemplateError
+from harness.experiment.uses.seats import Seat
 from harness.records import Arm, CheckSpec, Generation, Sample, Sampling, all_pass
 
 INSTRUCTIONS = "chat-style instructions"
@@ -94,6 +94,11 @@ class Instructions:
             STRUCTURED: [n for n, sample in enumerate(self.every) if is_structured(sample)],
         }
         self.sampling, self.code = sampling, code
+
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return f"{numbers.size(len(self.every), 'prompt')} to answer"
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's passes in each use, or why it has none."""

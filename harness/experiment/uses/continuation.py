@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness import numbers
-from harness.choice import words
-from harness.choice.forcing import forced, scored
-from harness.choice.seats import Seat
-from harness.choice.teacher import (
+from harness.choice.uses import absent, measured
+from harness.choice.values import ArmScores, Perplexity, Use
+from harness.errors import TemplateError
+from harness.experiment.uses import words
+from harness.experiment.uses.forcing import forced, scored
+from harness.experiment.uses.seats import Seat
+from harness.experiment.uses.teacher import (
     Forced,
     Unfaithful,
     bits,
     perplexity_chunks,
 )
-from harness.choice.uses import absent, measured
-from harness.choice.values import ArmScores, Perplexity, Use
-from harness.choice.windows import Window
-from harness.errors import TemplateError
+from harness.experiment.uses.windows import Window
 from harness.records import TokenScores
 from harness.stats.rates import Floats
 
@@ -46,6 +46,11 @@ class Continuation:
     def __init__(self, windows: Sequence[Window]) -> None:
         self.windows = windows
         self.units, self.named = units_of(windows)
+
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return numbers.size(len(self.windows), "window of text", "windows of text") + " to score"
 
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's bits and bytes, and its last words, or why it has none."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.choice.seats import NATIVE, RAW, Seat, asked
-from harness.choice.teacher import Forced, Unfaithful, after_prompt, after_text
-from harness.choice.windows import Window
+from harness.choice.sides import NATIVE, RAW
+from harness.experiment.uses.seats import Seat, asked
+from harness.experiment.uses.teacher import Forced, Unfaithful, after_prompt, after_text
+from harness.experiment.uses.windows import Window
 from harness.records import TokenScores
 
 CONTINUE = "Continue this text in the same style. Write only what comes next.\n\n"

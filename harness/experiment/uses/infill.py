@@ -10,17 +10,20 @@ import numpy as np
 from harness import numbers
 from harness.checks import CodeSettings, judge
 from harness.checks.own.code import python_of
-from harness.choice.seats import RAW, Seat, asked
+from harness.choice.sides import RAW
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.datasets.infill import Infill
 from harness.errors import TemplateError
+from harness.experiment.uses.seats import Seat, asked
 from harness.protocols import Tokenizer
 from harness.records import CheckSpec, Generation, Message, RenderedPrompt, Sample, Sampling
 from harness.stats.rates import Floats
 
 EXACT, EDIT, TESTS = "fill in the middle", "fill in the middle, edits", "fill in the middle, tests"
 NEW_TOKENS = 128
+ROOM = 16
+"""Tokens that a filling may have beyond twice the reference's."""
 ORDERS = ("psm", "spm")
 GAP = "[GAP]"
 ASK = (
@@ -85,6 +88,11 @@ class FillIn:
         self.items, self.code, self.order = items, code, order
         self.notes: list[str] = []
 
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return f"{numbers.size(len(self.items), 'gap')} to fill"
+
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's exact matches, edit similarities and passed tests, or why it has none."""
         for way in seat.ways:
@@ -97,7 +105,9 @@ class FillIn:
             if prompts is None:
                 yield from self._absent(seat, way, MISSING)
                 continue
-            answers = seat.answers(way, prompts, Sampling(max_tokens=NEW_TOKENS))
+            answers = seat.answers(
+                way, prompts, Sampling(max_tokens=NEW_TOKENS), budgets=self._budgets(seat, way)
+            )
             yield from self._scores(seat, way, answers)
             if way == RAW:
                 self._other_order(seat)
@@ -130,12 +140,26 @@ class FillIn:
         kept = [prompt for prompt in made if prompt is not None]
         return kept if len(kept) == len(self.items) else None
 
+    def _budgets(self, seat: Seat, way: str) -> list[int]:
+        """Most tokens of each answer; of a filling itself twice the reference's and a few more.
+
+        An answer in words may say more around what stands in the gap.
+        """
+        tokenizer = seat.tokenizer
+        if way != RAW or tokenizer is None:
+            return [NEW_TOKENS] * len(self.items)
+        texts = [item.reference for item in self.items]
+        sizes = map(len, tokenizer.tokenize(texts, add_special=False, parse_special=False))
+        return [min(NEW_TOKENS, 2 * size + ROOM) for size in sizes]
+
     def _other_order(self, seat: Seat) -> None:
         """The other order is told beside: a model may know one of the two only."""
         order = next(name for name in ORDERS if name != self.order)
         prompts = self._prompts(seat, RAW, order)
         assert prompts is not None
-        answers = seat.answers(RAW, prompts, Sampling(max_tokens=NEW_TOKENS))
+        answers = seat.answers(
+            RAW, prompts, Sampling(max_tokens=NEW_TOKENS), budgets=self._budgets(seat, RAW)
+        )
         exact = [_exact(item, answer) for item, answer in zip(self.items, answers, strict=True)]
         share = numbers.percent(float(np.nanmean(exact)) if exact else None)
         self.notes.append(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from harness.choice.windows import Window
-from harness.choice.words import CHOICES, gaps_of, hits, last_words
+from harness.experiment.uses.windows import Window
+from harness.experiment.uses.words import CHOICES, gaps_of, hits, last_words
 
 
 def spans(text: str) -> list[str]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.choice.infill import edit_similarity, filled, fim_prompt
 from harness.datasets.infill import Infill, load_infill
 from harness.engine import FakeTokenizer
 from harness.errors import SuiteError
+from harness.experiment.uses.infill import edit_similarity, filled, fim_prompt
 
 ITEM = Infill("a", "def f():\n    ", "\n\nprint(f())\n", "return 1", path="f.py", repo="r")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.choice.style import distance, jensen_shannon
+from harness.experiment.uses.style import distance, jensen_shannon
 
 TEXT = "The sea was calm. No wind moved the sails; the men slept. At dawn they saw the coast."
 

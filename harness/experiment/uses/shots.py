@@ -15,10 +15,11 @@ import numpy as np
 
 from harness import numbers
 from harness.checks import CodeSettings, judge
-from harness.choice.seats import NATIVE, RAW, Seat, Sides
+from harness.choice.sides import NATIVE, RAW, Sides
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.errors import ConfigError, TemplateError
+from harness.experiment.uses.seats import Seat
 from harness.hashing import tagged_hash
 from harness.records import Message, RenderedPrompt, Sample, Sampling, all_pass
 from harness.stats.bootstrap import resample_counts
@@ -75,6 +76,11 @@ class Adaptation:
         self.task, self.sides, self.sampling, self.seed = task, sides, sampling, seed
         self.curves: dict[tuple[str, str], Floats] = {}
 
+    @property
+    def size(self) -> str:
+        """What it asks of each way of a stage, in words."""
+        return f"{numbers.size(self._count(), 'prompt')} behind examples"
+
     def measure(self, seat: Seat) -> Iterator[ArmScores]:
         """Each way's accuracy over all numbers of examples, or why it has none."""
         for way in seat.ways:
@@ -96,6 +102,11 @@ class Adaptation:
     def uses(self, arms: Sequence[ArmScores]) -> Iterator[Use]:
         """The use, once every stage was measured."""
         yield measured(NAME, arms, "items", [*self._told(), *self._crossings()])
+
+    def _count(self) -> int:
+        """Prompts of each way: every item after each number of examples, in every draw."""
+        rounds = [len(self.task.draws) if shots else 1 for shots in self.task.shots]
+        return sum(rounds) * len(self.task.asked)
 
     def _curve(self, seat: Seat, way: str) -> tuple[Floats, float]:
         """Accuracy ``(shots, items)`` averaged over draws, and tokens an item costs at the most."""

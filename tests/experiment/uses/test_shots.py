@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from harness.choice.shots import crossing, crossing_point, parse_shots, task_of
 from harness.errors import ConfigError
+from harness.experiment.uses.shots import crossing, crossing_point, parse_shots, task_of
 from harness.records import Message, Sample
 
 SHOTS = (0, 1, 3, 7)

@@ -1,0 +1,6 @@
+"""What each of two models is good for: start at :func:`harness.experiment.uses.walk.choose`."""
+
+from harness.experiment.uses.shots import parse_shots
+from harness.experiment.uses.walk import WRAPPERS, ChoiceOptions, choose
+
+__all__ = ["WRAPPERS", "ChoiceOptions", "choose", "parse_shots"]
