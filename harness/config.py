@@ -571,7 +571,7 @@ def _rooted(experiment: Experiment, folder: Path) -> Experiment:
     uses = experiment.uses
     if uses is not None:
         lists = {
-            key: tuple(rooted(name, folders=name.endswith("/")) for name in getattr(uses, key))
+            key: tuple(rooted(rooted(name), folders=True) for name in getattr(uses, key))
             for key in ("text", "infill")
         }
         uses = uses.model_copy(update={**lists, "examples": maybe(uses.examples)})

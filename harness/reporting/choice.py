@@ -134,7 +134,7 @@ def choice_section(choice: Choice | None, drawn: str) -> str:
 def unclaimed(choice: Choice) -> str:
     """The uses that were not run, in a sentence; empty where all were."""
     names = [row.use for row in choice.rows if row.pick == NOT_RUN]
-    return f"Not run, so nothing is claimed: {', '.join(names)}." if names else ""
+    return f"Not run, so nothing is claimed: {' · '.join(names)}." if names else ""
 
 
 def _body(choice: Choice, rows: Sequence[Row], level: str, said: str, drawn: str) -> str:

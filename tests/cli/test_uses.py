@@ -36,9 +36,9 @@ def written(folder: Path, uses: Any) -> Path:
     """The experiment with these uses, and a folder of pages beside it."""
     pages = folder / "pages"
     pages.mkdir(parents=True, exist_ok=True)
-    for number, line in enumerate((ROOT / "datasets/uses/tiny-texts.jsonl").open("utf-8"), 1):
-        if number <= 3:
-            (pages / f"{number}.txt").write_text(json.loads(line)["text"], encoding="utf-8")
+    lines = (ROOT / "datasets/uses/tiny-texts.jsonl").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines[:3], 1):
+        (pages / f"{number}.txt").write_text(json.loads(line)["text"], encoding="utf-8")
     file = folder / "both.yaml"
     file.write_text(yaml.safe_dump({**EXPERIMENT, "uses": uses}), encoding="utf-8")
     return file
@@ -74,7 +74,7 @@ def test_the_report_the_page_and_the_terminal_say_the_same_of_what_was_run(
     assert choice["columns"] == [
         ["base", "raw"], ["base", "qa"], ["instruct", "native"], ["instruct", "raw"]
     ]  # fmt: skip
-    assert "Not run, so nothing is claimed: own prompts, few-shot adaptation" in report
+    assert "Not run, so nothing is claimed: own prompts · fill in the middle, tests · few" in report
     assert "few-shot adaptation:" not in printed
     assert (folder / "plots" / "uses.svg").is_file()
     assert "![Scores of the base and the instruct model" in report
@@ -136,7 +136,10 @@ def test_again_it_loads_nothing_and_without_the_uses_it_is_the_grid_alone(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["generated"] == 0
-    assert told["choice"]["rows"] == json.loads((folder / "choice.json").read_text("utf-8"))["rows"]
+    assert (
+        told["choice"]["rows"]
+        == json.loads((folder / "choice.json").read_text(encoding="utf-8"))["rows"]
+    )
     alone = harness("run", file, "--limit", 6, "--no-uses", "-o", tmp_path / "two", cache=cache)
     assert alone.returncode == 0, alone.stderr
     assert "Which of the two" not in alone.stdout
