@@ -1,7 +1,11 @@
-"""Pictures of a run's page for the README: ``python scripts/screenshots.py reports/example``."""
+"""Pictures of a run for the README: ``python scripts/screenshots.py reports/example``.
+
+Its page as a browser shows it, and the picture of which of the two models to use for what.
+"""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +37,8 @@ def main() -> None:
                 driver.execute_script(f"document.querySelector('{place}').scrollIntoView()")
             driver.save_screenshot(str(folder / f"{name}.png"))
         print(folder / f"{name}.png")
+    shutil.copyfile(page.parent / "plots" / "uses.png", folder / "uses.png")
+    print(folder / "uses.png")
 
 
 if __name__ == "__main__":

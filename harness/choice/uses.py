@@ -107,8 +107,8 @@ USES: Mapping[str, Use] = {
         ),
         Use(
             "few-shot adaptation",
-            "accuracy on your task with your examples in the prompt, averaged over 1, 2, 4, "
-            "8, 16 of them (--shots)",
+            "accuracy on your task with your examples in the prompt, averaged over how many they "
+            "are",
             "share",
             "items",
             margin=0.05,

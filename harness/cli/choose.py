@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import JSON, layers
+from harness.cli.options import BASE, INSTRUCT, JSON, LEVEL, MAX_TOKENS, NGL, PAIR, QUIET, layers
 from harness.errors import Interrupted
 
 
@@ -21,9 +21,9 @@ def choose(
     experiment: str = typer.Argument(
         None, help="An experiment file, or the name of a shipped one (default: tiny)."
     ),
-    base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
-    instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
-    pair: str = typer.Option(None, "--pair", help="A family of the registry."),
+    base: str = BASE,
+    instruct: str = INSTRUCT,
+    pair: str = PAIR,
     text: list[str] = typer.Option(
         [],
         "--text",
@@ -63,7 +63,7 @@ def choose(
     wrappers: str = typer.Option(
         "qa,sys_qa", "--wrappers", help="Strategies that wrap the base model, comma-separated."
     ),
-    level: str = typer.Option(None, "--level", help="Quantization level (the experiment's first)."),
+    level: str = LEVEL,
     limit: int = typer.Option(None, "--limit", min=1, help="Items of each use (documents, rows)."),
     window: int = typer.Option(
         1000, "--window", min=80, help="Characters predicted at a time, and seen before them."
@@ -77,14 +77,10 @@ def choose(
         min=8,
         help="Also print what llama-perplexity -c N does, with this N, for every stage.",
     ),
-    max_tokens: int = typer.Option(
-        None, "--max-tokens", min=1, help="Tokens per answer to a prompt at most."
-    ),
-    ngl: str = typer.Option(
-        None, "--ngl", "--n-gpu-layers", "-ngl", help="Layers on the GPU: a number, -1, auto."
-    ),
+    max_tokens: int = MAX_TOKENS,
+    ngl: str = NGL,
     out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Say which of the two models to use for what: a table of uses, each with a verdict.

@@ -12,6 +12,20 @@ from harness.errors import ConfigError
 
 JSON = typer.Option(False, "--json", help="Print JSON; docs/looking.md says what the keys hold.")
 
+QUIET = typer.Option(False, "-q", "--quiet", help="No progress, only the result.")
+BASE = typer.Option(
+    None, "--base", help="The base model's GGUF file or server (http://...), without a YAML."
+)
+INSTRUCT = typer.Option(
+    None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
+)
+PAIR = typer.Option(None, "--pair", help="Take the stages from this registry family.")
+LEVEL = typer.Option(None, "--level", help="Quantization level (the experiment's first).")
+MAX_TOKENS = typer.Option(None, "--max-tokens", min=1, help="Tokens per answer at most.")
+NGL = typer.Option(
+    None, "--ngl", "--n-gpu-layers", "-ngl", help="Layers on the GPU: a number, -1, auto."
+)
+
 SUITE_HELP = (
     "A shipped suite, a file (JSONL, CSV, or text with a prompt a line), a folder of such files, "
     "or - for standard input."

@@ -10,7 +10,7 @@ import typer
 
 from harness import numbers
 from harness.cli.app import app
-from harness.cli.options import JSON, SUITE_HELP, print_json
+from harness.cli.options import BASE, INSTRUCT, JSON, PAIR, SUITE_HELP, print_json
 from harness.sanitize import for_terminal
 
 if TYPE_CHECKING:
@@ -25,13 +25,9 @@ def plan(
     experiment: str = typer.Argument(
         None, help="An experiment file, or the name of a shipped one (default: tiny)."
     ),
-    base: str = typer.Option(
-        None, "--base", help="The base model's GGUF file or server (http://...)."
-    ),
-    instruct: str = typer.Option(
-        None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
-    ),
-    pair: str = typer.Option(None, "--pair", help="A family of the registry."),
+    base: str = BASE,
+    instruct: str = INSTRUCT,
+    pair: str = PAIR,
     suite: str = typer.Option(None, "--suite", help=SUITE_HELP),
     limit: int = typer.Option(None, "--limit", min=1, help="Items per suite."),
     power: bool = typer.Option(False, "--power", help="What so many items can tell."),

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import EARLY, JSON, RAY, RAY_MIXED, SUITE_HELP, layers, print_json
+from harness.cli.options import (
+    BASE,
+    EARLY,
+    INSTRUCT,
+    JSON,
+    MAX_TOKENS,
+    NGL,
+    PAIR,
+    QUIET,
+    RAY,
+    RAY_MIXED,
+    SUITE_HELP,
+    layers,
+    print_json,
+)
 from harness.errors import ConfigError, EngineError
 from harness.sanitize import for_terminal
 
@@ -37,12 +51,8 @@ def run(
         help="Experiment: a YAML file or a shipped name (`harness list experiments`); tiny unless "
         "--base and --instruct are given.",
     ),
-    base: str = typer.Option(
-        None, "--base", help="The base model's GGUF file or server (http://...), without a YAML."
-    ),
-    instruct: str = typer.Option(
-        None, "--instruct", help="The instruct model's GGUF file or server (http://...#MODEL)."
-    ),
+    base: str = BASE,
+    instruct: str = INSTRUCT,
     suite: str = typer.Option(
         None,
         "--suite",
@@ -58,16 +68,14 @@ def run(
     quants: str = typer.Option(
         None, "--quants", help="Only these quantization levels, comma-separated (Q8_0,Q4_K_M)."
     ),
-    pair: str = typer.Option(None, "--pair", help="Take the stages from this registry family."),
+    pair: str = PAIR,
     seed: int = typer.Option(None, "--seed", min=0, help="Seed of sampled decoding."),
     epochs: int = typer.Option(None, "--epochs", min=1, help="Answers per item and arm."),
-    ngl: str = typer.Option(
-        None, "--ngl", "--n-gpu-layers", "-ngl", help="Layers on the GPU: a number, -1, auto."
-    ),
+    ngl: str = NGL,
     parallel: int = typer.Option(
         None, "--parallel", min=1, help="Busy slots; in exact mode answers do not depend on it."
     ),
-    max_tokens: int = typer.Option(None, "--max-tokens", min=1, help="Tokens per answer at most."),
+    max_tokens: int = MAX_TOKENS,
     system: str = typer.Option(
         None,
         "--system",
@@ -106,7 +114,7 @@ def run(
     ray: str = RAY,
     ray_mixed: bool = RAY_MIXED,
     form: str = _FORMAT,
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Run an experiment and write its reports; the same command again goes on where it stopped.

@@ -10,7 +10,17 @@ from pathlib import Path
 import typer
 
 from harness.cli.app import app
-from harness.cli.options import JSON, SUITE_HELP, layers, print_json
+from harness.cli.options import (
+    JSON,
+    LEVEL,
+    MAX_TOKENS,
+    NGL,
+    PAIR,
+    QUIET,
+    SUITE_HELP,
+    layers,
+    print_json,
+)
 from harness.errors import EngineError
 
 
@@ -24,18 +34,18 @@ def shift(
     ),
     base: str = typer.Option(None, "--base", help="The base model's GGUF file."),
     instruct: str = typer.Option(None, "--instruct", help="The instruct model's GGUF file."),
-    pair: str = typer.Option(None, "--pair", help="Take the models from this registry family."),
+    pair: str = PAIR,
     suite: str = typer.Option(None, "--suite", help=SUITE_HELP),
-    level: str = typer.Option(None, "--level", help="Quantization level (the experiment's first)."),
+    level: str = LEVEL,
     strategies: str = typer.Option(
         None, "--strategies", help="Wrappers of the base model, comma-separated; raw is among them."
     ),
     tokens: int = typer.Option(4000, "--tokens", min=1, help="Answer tokens to compare at most."),
     limit: int = typer.Option(None, "--limit", min=1, help="Items, evenly by category."),
-    max_tokens: int = typer.Option(None, "--max-tokens", min=1, help="Tokens per answer at most."),
-    ngl: str = typer.Option(None, "--ngl", help="Layers on the GPU: a number, -1, auto."),
+    max_tokens: int = MAX_TOKENS,
+    ngl: str = NGL,
     out: Path = typer.Option(None, "-o", "--out", help="Folder for the reports."),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No progress, only the result."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Say how much of the way to the instruct model each wrapper brings the base, by its tokens.

@@ -6,52 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from harness.choice import Choice
-from harness.choice.sides import Sides
-from harness.choice.uses import USES, measured
-from harness.choice.values import ArmScores, Perplexity
-from harness.choice.verdict import row_of
 from harness.reporting.choice import as_lines
 from harness.reporting.html.choose import write_choice
 from tests.browser import chromium, require_browser
-
-EVIL = "<script>document.title='owned'</script>\x1b[2J|`x`"
-SIDES = Sides(("base", "sft", "instruct"), "base", "instruct", ("qa",))
-
-
-def choice() -> Choice:
-    rng = np.random.default_rng(2)
-    sizes = rng.uniform(500, 900, 12)
-    arms = [
-        ArmScores("continuation", stage, way, sizes * rng.normal(1, 0.1, 12), sizes, 321.0)
-        for stage, way in SIDES.columns
-    ]
-    found = {"continuation": measured("continuation", arms, "documents", [EVIL])}
-    return Choice(
-        base="base",
-        instruct="instruct",
-        level="as-is",
-        columns=SIDES.columns,
-        models={"base": {"file": EVIL, "sha256": "a" * 64, "level": "Q8_0"}},
-        rows=tuple(row_of(found.get(name, use), SIDES) for name, use in USES.items()),
-        notes=(EVIL,),
-        perplexities=(Perplexity("base", 128, 2, 126, 12.5, 1.25),),
-        command=f"harness choose --text '{EVIL}'",
-    )
+from tests.chosen import chosen
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("choice") / "new"
-    write_choice(choice(), made)
+    write_choice(chosen(), made)
     return made
 
 
 def test_every_use_stands_in_every_form_in_the_same_words(folder: Path) -> None:
-    told = choice()
+    told = chosen()
     report = (folder / "choice.md").read_text(encoding="utf-8").replace("\\", "")
     page = (folder / "choice.html").read_text(encoding="utf-8")
     kept = json.loads((folder / "choice.json").read_text(encoding="utf-8"))
@@ -66,7 +37,7 @@ def test_every_use_stands_in_every_form_in_the_same_words(folder: Path) -> None:
 
 
 def test_hostile_texts_move_no_terminal_and_make_no_markup(folder: Path) -> None:
-    assert "\x1b" not in "\n".join(as_lines(choice()))
+    assert "\x1b" not in "\n".join(as_lines(chosen()))
     for name in ("choice.md", "choice.html", "choice.json"):
         assert "\x1b" not in (folder / name).read_text(encoding="utf-8")
     assert "<script>document" not in (folder / "choice.html").read_text(encoding="utf-8")

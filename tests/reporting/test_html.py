@@ -15,6 +15,7 @@ from harness.records import Condition
 from harness.reporting import Run, write_run
 from harness.reporting.html import explorer as page
 from tests.browser import chromium, opened, require_browser
+from tests.chosen import chosen
 from tests.scored import manifest, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
@@ -44,14 +45,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append(
                 row(item, condition, (True, condition == NATIVE), text=text, reason=text[:5000])
             )
-    write_run(Run(folder, manifest(warnings=(HOSTILE[0],), command=HOSTILE[1]), tuple(rows)))
+    made = manifest(warnings=(HOSTILE[0],), command=HOSTILE[1])
+    write_run(Run(folder, made, tuple(rows), choice=chosen()))
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
-    write_run(Run(folder, manifest(), tuple(run(40))))
+    write_run(Run(folder, manifest(), tuple(run(40)), choice=chosen()))
     return folder / "report.html"
 
 

@@ -48,7 +48,7 @@ def draw(choice: Choice, path: Path) -> str:
     if not panels:
         return ""
     sizes = [len(rows) for rows in panels.values()]
-    with Figure(path, width=9.0, height=0.9 + 0.75 * len(sizes) + 0.55 * sum(sizes)) as figure:
+    with Figure(path, width=9.0, height=0.9 + 0.75 * len(sizes) + 0.42 * sum(sizes)) as figure:
         drawn = figure.subplots(
             len(panels), 1, squeeze=False, height_ratios=[size + 0.6 for size in sizes]
         ).ravel()
