@@ -16,6 +16,7 @@ RUN ?=
 BASELINE ?=
 MODEL ?=
 UPDATE ?=
+IFEVAL ?=
 PYTEST ?=
 LLAMA_SERVER ?=
 LLAMA_BATCHED_BENCH ?=
@@ -26,7 +27,7 @@ READY_DEV = .venv/.ready-dev
 NEEDS = pyproject.toml constraints.txt scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels choose view example setup-weights family clean
+.PHONY: help setup eval test test-slow test-real test-exact test-recipe lint bench report gate levels choose view example setup-weights family evidence clean
 
 help: ## list the targets and variables
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,7 +84,7 @@ test-exact: $(READY_DEV) setup-weights ## compare texts at every width and load 
 	@$(BIN)/python -m pytest -m "real and slow" $(PYTEST)
 
 test-recipe: $(NEEDS) ## run the recipe's tests, a miniature training included (installs torch)
-	@PYTHON="$(PYTHON)" scripts/setup.sh ifeval,dev,recipe "$(GPU)"
+	@PYTHON="$(PYTHON)" scripts/setup.sh ifeval,dev,recipe,gemma "$(GPU)"
 	@$(BIN)/python -m pytest tests/recipe -m "not real" $(PYTEST)
 
 lint: $(READY_DEV) ## ruff and mypy
@@ -120,6 +121,15 @@ setup-weights: $(READY) ## fetch the development-only real weights into weights/
 family: $(NEEDS) ## train the bundled tiny family again (about 90 minutes on 2 cores)
 	@PYTHON="$(PYTHON)" scripts/setup.sh ifeval,dev,recipe "$(GPU)"
 	@$(BIN)/python -m recipe
+
+EVIDENCE = $(BIN)/harness run recipe/gemma/evidence.yaml $(if $(STRATEGIES),--strategies "$(STRATEGIES)") \
+    $(if $(LIMIT),--limit "$(LIMIT)")
+
+evidence: $(NEEDS) setup-weights ## the pair on real weights: train its instruct half, measure it (IFEVAL=, LIMIT=)
+	@PYTHON="$(PYTHON)" scripts/setup.sh ifeval,dev,gemma "$(GPU)"
+	@$(BIN)/python -m recipe.gemma
+	@$(EVIDENCE) -o $(or $(OUT),reports/evidence)/starter
+	@$(if $(IFEVAL),$(EVIDENCE) --suite "$(IFEVAL)" -o $(or $(OUT),reports/evidence)/ifeval)
 
 clean: ## remove what make made (not the answer cache: harness cache clean)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
