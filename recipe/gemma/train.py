@@ -1,8 +1,8 @@
 """The adapter's training: answers only, a reduced output table, checkpoints that resume exactly.
 
 Logits are the dearest part of a small model with 262,144 tokens, so they are computed where an
-answer is predicted, and over the first ids of the table (the commonest, as the tokenizer counts)
-and those that occur in the rows: `held` says how much of the base's probability that keeps.
+answer is predicted, and over part of the table: the ids that occur in the rows, and those that the
+base itself would say there (nearly all of its probability), which have to be unlearned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Plan:
     rows: int = 16  # a step
     rate: float = 8e-4
     warmup: int = 10  # steps
-    common: int = 32768  # ids of the output table that are always kept
+    mass: float = 0.999  # of the base's probability, over the ids of the output table to compute
     seed: int = 1
     threads: int = 2
     save_every: int = 10
@@ -48,10 +48,23 @@ def batches(rows: Sequence[Encoded], plan: Plan) -> list[list[Encoded]]:
     return found
 
 
-def kept_ids(rows: Sequence[Encoded], common: int, vocabulary: int) -> Tensor:
-    """The output table's ids to compute, ascending."""
+@torch.no_grad()
+def kept_ids(model: Any, rows: Sequence[Encoded], sample: Sequence[Encoded], mass: float) -> Tensor:
+    """The output table's ids to compute, ascending: all in the rows, and the sample's likeliest.
+
+    The likeliest are the fewest that hold `mass` of the model's probability, averaged over the
+    positions where the sample's answers are predicted.
+    """
+    ids, answers = padded(sample)
+    base = model.get_base_model()
+    states = base.model(input_ids=ids, use_cache=False).last_hidden_state
+    picked = states[:, :-1][answers[:, 1:]]
+    table = base.get_input_embeddings().weight
+    total = sum(F.linear(part, table).softmax(-1).sum(0) for part in picked.split(64))
+    likely, order = (total / len(picked)).sort(descending=True)
+    wanted = int((likely.cumsum(0) < mass).sum()) + 1
     seen = {i for row in rows for i in (*row.prompt, *row.answer)}
-    return torch.tensor(sorted(seen | set(range(min(common, vocabulary)))))
+    return torch.tensor(sorted(seen | set(order[:wanted].tolist())))
 
 
 def answer_loss(model: Any, batch: Sequence[Encoded], table: Tensor, kept: Tensor) -> Tensor:
@@ -62,16 +75,6 @@ def answer_loss(model: Any, batch: Sequence[Encoded], table: Tensor, kept: Tenso
     picked = states[:, :-1][answers[:, 1:]]
     target = torch.searchsorted(kept, ids[:, 1:][answers[:, 1:]])
     return F.cross_entropy(F.linear(picked, table).float(), target)
-
-
-@torch.no_grad()
-def held(model: Any, rows: Sequence[Encoded], kept: Tensor) -> float:
-    """Share of the model's own probability that the kept ids hold, over answers' positions."""
-    ids, answers = padded(rows)
-    base = model.get_base_model()
-    states = base.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = F.linear(states[:, :-1][answers[:, 1:]], base.get_input_embeddings().weight)
-    return float(logits.softmax(-1)[:, kept].sum(-1).mean())
 
 
 def rate(plan: Plan, step: int, steps: int) -> float:
@@ -88,21 +91,17 @@ def train(base: Any, rows: Sequence[Encoded], plan: Plan, out: Path) -> None:
     model = add_adapter(base, plan.rank, plan.alpha, plan.seed)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), plan.rate, betas=(0.9, 0.98), weight_decay=0.0)
-    kept = kept_ids(rows, plan.common, base.config.vocab_size)
-    table = base.get_input_embeddings().weight[kept].detach()
     steps, partial, first = batches(rows, plan), out.with_suffix(".partial.pt"), 0
     if partial.exists():
         saved = torch.load(partial, weights_only=True)
-        first = saved["step"]
+        first, kept = saved["step"], saved["kept"]
         _restore(trained, saved["adapter"])
         optimizer.load_state_dict(saved["optimizer"])
     else:
-        share = held(model, [row for batch in steps[:2] for row in batch], kept)
-        print(
-            f"{len(rows)} rows, {sum(map(len, rows))} tokens, {len(steps)} steps; {len(kept)} "
-            f"ids kept, which hold {share:.2%} of the base's probability",
-            flush=True,
-        )
+        kept = kept_ids(model, rows, [row for batch in steps[:2] for row in batch], plan.mass)
+        tokens = sum(map(len, rows))
+        print(f"{len(rows)} rows, {tokens} tokens, {len(steps)} steps, {len(kept)} ids", flush=True)
+    table = base.get_input_embeddings().weight[kept].detach()
     clock = time.monotonic(), time.process_time(), 0
     for step in range(first, len(steps)):
         for group in optimizer.param_groups:
@@ -116,7 +115,7 @@ def train(base: Any, rows: Sequence[Encoded], plan: Plan, out: Path) -> None:
         clock = (*clock[:2], clock[2] + sum(map(len, steps[step])))
         _log(out, step + 1, len(steps), loss.item(), clock)
         if (step + 1) % plan.save_every == 0:
-            _save(partial, {"step": step + 1, "adapter": trained,
+            _save(partial, {"step": step + 1, "kept": kept, "adapter": trained,
                             "optimizer": optimizer.state_dict()})  # fmt: skip
     _save(out, trained)
     partial.unlink(missing_ok=True)

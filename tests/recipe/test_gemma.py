@@ -19,7 +19,7 @@ from recipe.gemma.row import HERE  # noqa: E402
 from recipe.proof import Reader  # noqa: E402
 from tests.recipe.gemma_mini import write_mini  # noqa: E402
 
-PLAN = train.Plan(rank=4, alpha=8.0, rows=2, rate=0.02, warmup=1, common=200, threads=1,
+PLAN = train.Plan(rank=4, alpha=8.0, rows=2, rate=0.02, warmup=1, mass=0.9, threads=1,
                   save_every=2, half=False)  # fmt: skip
 ROWS = [
     {"messages": [{"role": "user", "content": f"Say {word} twice."}], "answer": f"{word} {word}"}
@@ -57,7 +57,7 @@ def test_the_adapter_teaches_and_llama_cpp_applies_it(
     trained(file, rows, tmp_path / "adapter.pt")
     convert.write_adapter(tmp_path / "adapter.pt", PLAN.alpha, tmp_path / "adapter.gguf")
     tuned = model.add_adapter(model.load_model(file), PLAN.rank, PLAN.alpha, PLAN.seed)
-    kept = train.kept_ids(rows, PLAN.common, 10**6)
+    kept = train.kept_ids(tuned, rows, rows, PLAN.mass)
     table = tuned.get_base_model().get_input_embeddings().weight[kept]
     before = train.answer_loss(tuned, rows, table, kept)
     train.load_adapter(tuned, tmp_path / "adapter.pt")
@@ -96,13 +96,15 @@ def test_only_answers_are_learned_and_padding_is_not_seen(
     file: Path, rows: list[model.Encoded]
 ) -> None:
     tuned = model.add_adapter(model.load_model(file), PLAN.rank, PLAN.alpha, PLAN.seed)
-    kept = train.kept_ids(rows, 10**6, tuned.config.vocab_size)
+    kept = train.kept_ids(tuned, rows, rows, 1.0)
     table = tuned.get_base_model().get_input_embeddings().weight[kept]
     alone = [train.answer_loss(tuned, [row], table, kept).item() for row in rows[:3]]
     weights = [len(row.answer) for row in rows[:3]]
     together = train.answer_loss(tuned, rows[:3], table, kept).item()
     assert together == pytest.approx(float(np.average(alone, weights=weights)), abs=1e-4)
-    assert train.held(tuned, rows, kept) == pytest.approx(1.0, abs=1e-4)
+    seen = {i for row in rows for i in (*row.prompt, *row.answer)}
+    few, many = (train.kept_ids(tuned, rows, rows, mass).tolist() for mass in (0.1, 0.99))
+    assert seen <= set(few) < set(many) <= set(kept.tolist())
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
