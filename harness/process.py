@@ -1,7 +1,8 @@
-"""Run a function in a child process that may die, hang or eat memory without taking us along.
+"""Child processes: how every one of ours is started, bounded, watched, ended and told of.
 
+:func:`call` runs a function in a child that may die, hang or eat memory without taking us along.
 GGUF files are untrusted and llama.cpp aborts the process on what it does not like, so whatever
-opens one runs here. The child is started afresh (never forked: llama.cpp's threads and Metal's
+opens one runs there. That child is started afresh (never forked: llama.cpp's threads and Metal's
 state do not survive a fork), gets its arguments as JSON and answers in JSON: what a child that
 read a hostile file says is data, never a pickle.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import json
 import multiprocessing
 import os
@@ -19,7 +21,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import harness.errors
@@ -36,6 +40,78 @@ _BOOT = (
 )
 _watch: IO[bytes] | None = None
 _reply: IO[bytes] | None = None
+
+
+def start(
+    command: Sequence[str],
+    *,
+    stdout: IO[bytes] | int = subprocess.PIPE,
+    stderr: IO[bytes] | int = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    alone: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a child with a pipe to its standard input, which it can watch to end when we do.
+
+    ``alone`` gives it a session of its own: Ctrl-C in the terminal is the parent's to handle, and
+    :func:`end` reaches whatever the child has started itself.
+    """
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        cwd=cwd,
+        start_new_session=alone,
+    )
+
+
+def end(child: subprocess.Popen[bytes], *, family: bool = False) -> int:
+    """Kill a child, and with ``family`` what it started; close its pipes. Its exit code."""
+    with contextlib.suppress(OSError):
+        if family and hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    code = child.wait()
+    close_pipes(child)
+    return code
+
+
+def close_pipes(child: subprocess.Popen[bytes]) -> None:
+    """Close what leads to a child and from it; what it can no longer take is lost."""
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()
+
+
+class Deadline:
+    """Kills a child unless the block ends in time; works where pipes have no timeout.
+
+    May be entered again and again; ``passed`` says that it came to that. None: no deadline.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes], seconds: float | None) -> None:
+        self.seconds, self.passed = seconds, False
+        self._child = child
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Deadline:
+        if self.seconds is not None:
+            self._timer = threading.Timer(self.seconds, self._pass)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._child.kill()
 
 
 def call(
@@ -61,33 +137,19 @@ def call(
     command += [function.__module__, function.__qualname__, str(memory or 0)]
     environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as words:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            env=environment,
-        )
-        timed_out = threading.Event()
-        timer = _kill_later(child, seconds, timed_out)
+        child = start(command, stderr=words, env=environment)
+        deadline = Deadline(child, seconds)
         try:
-            reply = _converse(child, request, on_event)
+            with deadline:
+                reply = _converse(child, request, on_event)
+                if reply is None:
+                    child.wait()
+        finally:
             # Its answer is complete; the natural end of a process that loaded llama.cpp adds
             # nothing but time and the chance of a crash in some library's destructor.
-            if reply is not None:
-                child.kill()
-            code = child.wait()
-        finally:
-            if timer:
-                timer.cancel()
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):  # the child may be gone: nothing left to flush
-                    assert pipe is not None
-                    pipe.close()
+            code = end(child)
         if reply is None:
-            limit = f"took longer than {seconds:g} s" if timed_out.is_set() else fate(code)
+            limit = f"took longer than {seconds:g} s" if deadline.passed else fate(code)
             raise error(f"{doing}: the child process {limit}{_last_words(words)}")
     return _unpack(reply, error, doing, memory)
 
@@ -105,7 +167,7 @@ def serve(module: str, name: str, memory: str) -> None:
     _watch = sys.stdin.buffer
     _reply = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a native library prints belongs to the last words, not to the reply
-    cap(CORE=0, **({"AS": int(memory)} if int(memory) else {}))
+    cap(CORE=0, for_good=False, **({"AS": int(memory)} if int(memory) else {}))
     args = json.loads(_watch.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -198,22 +260,6 @@ def error_named(name: object, message: object, otherwise: type[HarnessError]) ->
     return kind(for_terminal(str(message)))
 
 
-def _kill_later(
-    child: subprocess.Popen[bytes], seconds: float | None, timed_out: threading.Event
-) -> threading.Timer | None:
-    if seconds is None:
-        return None
-
-    def kill() -> None:
-        timed_out.set()
-        child.kill()
-
-    timer = threading.Timer(seconds, kill)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
 def fate(code: int) -> str:
     """How a process ended, in words: ``was ended by SIGABRT``."""
     if code >= 0:
@@ -248,11 +294,11 @@ def _last_words(words: IO[bytes]) -> str:
     return f"; its last words: {said}" if said else ""
 
 
-def cap(**limits: int) -> None:
+def cap(*, for_good: bool = False, **limits: int) -> None:
     """Bound this process where the system can: ``cap(CORE=0, AS=memory)``, never above its own.
 
-    Names are those of ``resource.RLIMIT_*``, values bytes. What is capped at nothing stays so: the
-    process cannot raise it again.
+    Names are those of ``resource.RLIMIT_*``, values bytes (seconds of CPU). What is capped
+    ``for_good``, or at nothing, stays so: the process cannot raise it again.
     """
     try:
         import resource
@@ -264,7 +310,27 @@ def cap(**limits: int) -> None:
             if which is not None:
                 hard = resource.getrlimit(which)[1]
                 limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                resource.setrlimit(which, (limit, hard if value else 0))
+                resource.setrlimit(which, (limit, hard if value and not for_good else limit))
+
+
+@cache
+def capping() -> str:
+    """:func:`cap` as the beginning of a program that can import nothing of ours."""
+    return f"import contextlib\n\n{inspect.getsource(cap)}\n"
+
+
+def standalone(script: Path, **limits: int) -> list[str]:
+    """The command of a script that imports nothing of ours, bounded for good before it begins.
+
+    Nothing is imported from the working directory, which leads ``-c``'s path, nor from the
+    script's own folder.
+    """
+    program = (
+        f"import sys\nsys.path[:] = filter(None, sys.path)\n{capping()}\n"
+        f"cap(for_good=True, **{limits!r})\n"
+        "exec(compile(open(sys.argv[1], encoding='utf-8').read(), sys.argv[1], 'exec'))"
+    )
+    return [sys.executable, "-c", program, str(script)]
 
 
 def _die_with_parent() -> None:

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 LAYERS: list[set[str]] = [
     {"errors", "hashing", "sanitize"},
-    {"records", "protocols", "resources", "intake", "atomic", "measured"},
-    {"config", "jinja", "stats", "native", "process", "numbers", "endings", "crew"},
+    {"records", "protocols", "resources", "intake", "atomic", "measured", "process"},
+    {"config", "jinja", "stats", "native", "numbers", "endings", "crew"},
     {"datasets", "models", "engine", "endpoint", "checks", "store", "analysis", "choice"},
     {"strategies"},
     {"reporting"},

@@ -86,3 +86,63 @@ def test_ctrl_c_is_the_programs_alone_and_waits_for_no_worker(tmp_path: Path) ->
 def test_a_pool_returns_what_its_workers_worked_out() -> None:
     with harness.process.pool(2, str) as processes:
         assert list(processes.map(work, [0.0, 0.01])) == [0.0, 0.01]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+def test_a_script_of_its_own_is_bounded_before_it_begins_and_imports_nothing_from_here(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "resource.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
+    script = tmp_path / "own.py"
+    script.write_text(
+        "import resource, sys\n"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE), '' in sys.path, __name__)\n"
+        "try: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 41))\n"
+        "except ValueError: print('for good')\n",
+        encoding="utf-8",
+    )
+    child = harness.process.start(
+        harness.process.standalone(script, NOFILE=32), cwd=str(tmp_path), env={}
+    )
+    said, complaint = child.communicate(timeout=60)
+    assert said.decode().splitlines() == ["32 32 False __main__", "for good"], complaint.decode()
+
+
+def test_a_deadline_kills_the_child_that_misses_it_and_no_other() -> None:
+    waiting = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    child = harness.process.start(waiting)
+    deadline = harness.process.Deadline(child, 60)
+    with deadline:
+        pass
+    assert not deadline.passed and child.poll() is None
+    with harness.process.Deadline(child, 0.05) as late:
+        child.wait(timeout=60)
+    assert late.passed and harness.process.end(child) != 0
+    assert child.stdin is not None and child.stdin.closed
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups")
+def test_a_family_ends_with_its_head() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "own = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(own.pid, flush=True); sys.stdin.read()"
+    )
+    child = harness.process.start([sys.executable, "-c", program], alone=True)
+    assert child.stdout is not None
+    grandchild = int(child.stdout.readline())
+    harness.process.end(child, family=True)
+    limit = time.monotonic() + 20
+    while exists(grandchild) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert not exists(grandchild)
+
+
+def test_children_are_started_in_one_place_and_bounded_in_one() -> None:
+    package = Path(harness.process.__file__).parent
+    sources = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    named = {
+        word: {path.name for path, text in sources.items() if word in text}
+        for word in ("subprocess.Popen(", "setrlimit(", "get_context(", "threading.Timer(")
+    }
+    assert set(map(frozenset, named.values())) == {frozenset({"process.py"})}, named

@@ -14,7 +14,7 @@ from typing import Any
 import harness
 from harness.engine import wire
 from harness.errors import EngineError
-from harness.process import error_named, fate, gist
+from harness.process import close_pipes, end, error_named, fate, gist, start
 
 WORKER = (sys.executable, "-m", "harness.engine.worker")
 """The command line of the child process."""
@@ -93,11 +93,8 @@ class Child:
         self._forget()
 
     def _forget(self) -> None:
-        self._listener.join(_PATIENCE)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                if stream:
-                    stream.close()
+        self._listener.join(_PATIENCE)  # it reads what the pipe still holds
+        close_pipes(self._process)
 
     def _listen(self) -> None:
         """Keep the end of what the child prints; it would block on a full pipe otherwise."""
@@ -131,8 +128,7 @@ def keep_spares(count: int) -> None:
 def dismiss_spares() -> None:
     """End the idle worker processes that nobody took."""
     while spare := _spare():
-        spare.kill()
-        spare.communicate()
+        end(spare)
 
 
 def _spare() -> subprocess.Popen[bytes] | None:
@@ -142,21 +138,15 @@ def _spare() -> subprocess.Popen[bytes] | None:
             spare = _spares.pop()
             if spare.poll() is None:
                 return spare
-            spare.communicate()
+            end(spare)
     return None
 
 
 def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
     root = str(Path(harness.__file__).resolve().parent.parent)
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**_PATIENT_THREADS, **os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle
-    )
+    environment = {**_PATIENT_THREADS, **os.environ, "PYTHONPATH": path}
+    return start(command, env=environment, alone=True)
 
 
 def _how(code: int | None) -> str:

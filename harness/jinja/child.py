@@ -3,8 +3,8 @@
 Run as a script by :mod:`harness.jinja.parent`, never imported by it, so it stands on the
 standard library and Jinja2 alone. Templates are untrusted programs: a loop without end or a
 string of a terabyte cannot be stopped inside the process that runs it, only from outside. Hence
-a process of its own, with a memory limit where the platform has one, killed by its parent when a
-text takes too long, and by an alarm of its own a little later, should the parent be gone.
+a process of its own, started with a memory limit where the platform has one, killed by its parent
+when a text takes too long, and by an alarm of its own a little later, should the parent be gone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ import jinja2.meta  # noqa: E402
 from jinja2 import nodes  # noqa: E402
 from jinja2.parser import Parser  # noqa: E402
 from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: E402
-
-MEMORY = 1 << 30
-"""Bytes of address space the child may take (the interpreter itself needs about a tenth)."""
 
 
 class Refused(jinja2.TemplateError):
@@ -184,12 +181,6 @@ def say(line: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Answer jobs until the parent closes our standard input."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    except (ImportError, ValueError, OSError):
-        pass  # Windows and macOS lack the limit: the clock and the sandbox remain
     for line in sys.stdin:
         try:
             answer(json.loads(line))

@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from harness import process
 from harness.errors import TemplateError
 
 MAX_SOURCE = 256 * 1024
@@ -30,6 +29,8 @@ TIME_LIMIT = 5.0
 """Seconds one text may take; ordinary ones take a millisecond."""
 MEAN_LIMIT = 0.1
 """Seconds the texts of a long job may take on average, beyond ``START_LIMIT`` for all."""
+MEMORY = 1 << 30
+"""Bytes of address space the child may take (the interpreter itself needs about a tenth)."""
 START_LIMIT = 60.0
 """Seconds the child may take to start: long, for a machine under load is not an attack."""
 PINNED_NOW = "2024-07-26T12:00:00"
@@ -102,13 +103,9 @@ class _Child:
     """One rendering process, alive until it misbehaves or the program ends."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("child.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
+        script = Path(__file__).with_name("child.py")
+        self._process = process.start(
+            process.standalone(script, AS=MEMORY), stderr=subprocess.DEVNULL
         )
         first = {"task": "names", "source": "", "mode": "text", "now": PINNED_NOW, "limit": 1}
         self.ask({**first, "seconds": START_LIMIT}, 1)
@@ -122,17 +119,17 @@ class _Child:
     ) -> list[dict[str, Any]]:
         """Send a job and read its lines, each within ``time_limit`` seconds, all in a bound too."""
         assert self._process.stdin and self._process.stdout
-        timer = _Deadline(self._process, time_limit)
+        deadline = process.Deadline(self._process, time_limit)
         answers: list[dict[str, Any]] = []
         size, start = 0, time.monotonic()
         try:
-            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.write(json.dumps(job).encode("ascii") + b"\n")
             self._process.stdin.flush()
             for index in range(lines):
-                with timer:
+                with deadline:
                     line = self._process.stdout.readline()
                 if not line:
-                    raise RenderStopped(self._last_words(timer), index)
+                    raise RenderStopped(self._last_words(deadline), index)
                 answers.append(json.loads(line))
                 size += len(line)
                 if size > MAX_JOB:
@@ -147,50 +144,21 @@ class _Child:
                         self.kill()
                     raise RenderFailed(str(error), index)
         except OSError as error:
-            raise RenderStopped(self._last_words(timer), len(answers)) from error
+            raise RenderStopped(self._last_words(deadline), len(answers)) from error
         except BaseException as error:
             if not isinstance(error, RenderFailed):
                 self.kill()
             raise
         return answers
 
-    def _last_words(self, timer: _Deadline) -> str:
+    def _last_words(self, deadline: process.Deadline) -> str:
         self.kill()
-        if timer.fired:
-            return f"the template ran longer than {timer.seconds:g} s and was stopped"
+        if deadline.passed:
+            return f"the template ran longer than {deadline.seconds:g} s and was stopped"
         return "the template broke the process that rendered it (out of memory?)"
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                # A pipe to a dead process cannot be flushed; nobody waits for what is in it.
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-
-class _Deadline:
-    """Kills a process unless the block ends in time; works where pipes have no timeout."""
-
-    def __init__(self, process: subprocess.Popen[str], seconds: float) -> None:
-        self.seconds = seconds
-        self.fired = False
-        self._process = process
-        self._timer: threading.Timer | None = None
-
-    def __enter__(self) -> None:
-        self._timer = threading.Timer(self.seconds, self._fire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        assert self._timer
-        self._timer.cancel()
-
-    def _fire(self) -> None:
-        self.fired = True
-        self._process.kill()
+        process.end(self._process)
 
 
 _lock = threading.Lock()

@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import IO, Annotated
 
 from pydantic import Field
 
+from harness import process
 from harness.checks.registry import CodeSettings, Context, Example, Outcome, Unsupported, check
 
 _BLOCK = re.compile(
@@ -32,23 +32,13 @@ _BLOCK = re.compile(
 )
 _OUTPUT_BYTES = 1 << 20
 
-# Runs inside the sandbox. The limits are set before the answer's code is compiled and cannot be
-# raised again; the token tells a finished test from a program that just exits with 0.
+# Runs inside the sandbox, behind the source of `cap`. The limits are set before the answer's code
+# is compiled and cannot be raised again; the token tells a finished test from a program that just
+# exits with 0.
 _RUNNER = r"""
 import json, sys
 job = json.load(sys.stdin)
-try:
-    import resource
-    for name, limit in (("AS", job["memory"]), ("CPU", job["cpu"]), ("FSIZE", job["output"]),
-                        ("CORE", 0), ("NPROC", 32), ("NOFILE", 64)):
-        kind = getattr(resource, "RLIMIT_" + name, None)
-        if kind is not None:
-            try:
-                resource.setrlimit(kind, (limit, limit))
-            except (ValueError, OSError):
-                pass
-except ImportError:
-    pass
+cap(for_good=True, **job.pop("limits"))
 def run(token, code, tests):
     scope = {"__name__": "answer"}
     exec(compile(code, "answer.py", "exec"), scope)
@@ -116,9 +106,14 @@ def code_passes(
         "code": python_of(context.text),
         "tests": tests,
         "token": token,
-        "memory": memory_mb << 20,
-        "cpu": int(timeout) + 2,  # the clock stops it first
-        "output": _OUTPUT_BYTES,
+        "limits": {
+            "AS": memory_mb << 20,
+            "CPU": int(timeout) + 2,  # the clock stops it first
+            "FSIZE": _OUTPUT_BYTES,
+            "CORE": 0,
+            "NPROC": 32,
+            "NOFILE": 64,
+        },
     }
     where = "in bubblewrap" if command[0] != sys.executable else "with limits only"
     ended, output, complaint = _run(command, json.dumps(job), timeout)
@@ -134,7 +129,7 @@ def _command(settings: CodeSettings) -> list[str]:
     """The command that runs the runner; raises Unsupported when the settings do not allow one."""
     if settings.mode == "off":
         raise Unsupported("running the answer's code is off; turn it on with --code")
-    python = [sys.executable, "-I", "-S", "-c", _RUNNER]
+    python = [sys.executable, "-I", "-S", "-c", process.capping() + _RUNNER]
     if sandbox_works():
         return [*_bubblewrap(), *python[1:]]
     if settings.mode == "unsafe":
@@ -183,40 +178,23 @@ def _run(command: list[str], job: str, timeout: float) -> tuple[bool, str, str]:
 
     The output goes to files, because a file-size limit stops a program that never stops writing.
     """
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "utf-8"}
     with (
         tempfile.TemporaryFile() as output,
         tempfile.TemporaryFile() as complaint,
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=complaint,
-            cwd=folder,
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "utf-8"},
-            start_new_session=True,
-        ) as process,
     ):
+        child = process.start(
+            command, stdout=output, stderr=complaint, cwd=folder, env=environment, alone=True
+        )
         try:
-            process.communicate(job.encode("utf-8", "surrogatepass"), timeout=timeout + 1)
+            child.communicate(job.encode("utf-8", "surrogatepass"), timeout=timeout + 1)
             ended = True
         except subprocess.TimeoutExpired:
             ended = False
         finally:
-            _kill(process)
+            process.end(child, family=True)
         return ended, _tail(output), _tail(complaint)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started."""
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        pass
-    process.wait()
 
 
 def _tail(stream: IO[bytes]) -> str:
