@@ -90,6 +90,7 @@ def test_a_report_written_again_is_the_same_bytes(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_changed_prompt_loses_no_row_and_no_verdict(
     made: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_run_folder_runs_nothing_that_it_names(
             assert "a folder cannot allow that: give --code" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["report.md", "scores.csv", "samples.jsonl", "manifest.json"])
 def test_a_linked_file_is_replaced_and_what_it_leads_to_untouched(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str

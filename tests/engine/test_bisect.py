@@ -140,6 +140,7 @@ def test_an_engine_serves_one_call_at_a_time(engine: Engine, ask: Ask) -> None:
     assert len(list(running)) == 2
 
 
+@pytest.mark.slow
 def test_a_child_that_was_killed_once_costs_nothing_but_time(tiny: Path, engine: Engine) -> None:
     requests = make_requests(engine.tokenizer, mixed_texts(20), max_tokens=12)
     expected = {g.request_key: g.text for g in engine.generate(requests)}

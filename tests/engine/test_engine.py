@@ -74,6 +74,7 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
         Engine(tmp_path / "bad.gguf", "x", EXACT)
 
 
+@pytest.mark.slow
 def test_sampling_repeats_with_its_seed_and_differs_between_seeds_and_epochs(
     engine: Engine, ask: Ask
 ) -> None:

@@ -18,6 +18,7 @@ from tests.engine.conftest import EXACT, Ask, mixed_texts
 CRASHING = Path(__file__).parent / "crashing.py"
 
 
+@pytest.mark.slow
 def test_two_children_answer_what_one_answers(tiny: Path, engine: Engine, ask: Ask) -> None:
     settings = dataclasses.replace(EXACT, parallel=2)
     requests = ask(mixed_texts(20), max_tokens=6)

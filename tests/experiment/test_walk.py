@@ -166,6 +166,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "devices", lambda: (device,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["at loading", "at the first request"])
 def test_layers_that_do_not_fit_are_halved_when_they_were_auto(
     late: bool, folder: Path, tmp_path: Path, gpu: None
@@ -219,6 +220,7 @@ def test_a_limit_covers_the_categories_evenly_and_grows_by_adding() -> None:
         assert set(chosen[smaller]) <= set(chosen[larger])
 
 
+@pytest.mark.slow
 def test_what_an_engine_said_of_itself_is_told_again_when_answers_were_stored(
     folder: Path, tmp_path: Path
 ) -> None:

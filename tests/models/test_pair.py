@@ -149,6 +149,7 @@ def write_adapter(path: Path, *, width: int = 64, block: int = 0, whole: bool = 
     return path
 
 
+@pytest.mark.slow
 def test_an_adapter_is_checked_alone_and_against_its_model(tmp_path: Path) -> None:
     target = inspect_model(write_llama(tmp_path / "m.gguf", width=64), sha256=False)
     write_adapter(tmp_path / "fits.gguf")

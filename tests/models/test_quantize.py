@@ -99,6 +99,7 @@ def test_a_file_somebody_else_put_there_is_not_overwritten(source: Path, tmp_pat
     assert theirs.read_bytes() == b"their data"
 
 
+@pytest.mark.slow
 def test_a_quantized_source_needs_permission(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

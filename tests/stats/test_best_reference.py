@@ -23,6 +23,7 @@ def plainly(scores: np.ndarray, folds: np.ndarray, rng: np.random.Generator) -> 
     return worth / len(drawn)
 
 
+@pytest.mark.slow
 def test_the_selection_is_run_again_in_every_resample() -> None:
     rng = np.random.default_rng(8)
     hard = rng.random((120, 1))
@@ -43,6 +44,7 @@ def test_the_selection_is_run_again_in_every_resample() -> None:
     assert exact_where_few(score, 120, 0.95) == score  # so this is Wilson's alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "alike"), [(2, 0.0), (5, 0.0), (5, 0.6), (20, 0.3)])
 def test_max_t_is_the_normal_quantile_of_the_largest(columns: int, alike: float) -> None:
     rng = np.random.default_rng(columns)

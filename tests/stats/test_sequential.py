@@ -52,6 +52,7 @@ def suite_of(n: int, win: float, loss: float, seed: int) -> np.ndarray:
     return rng.choice([1.0, -1.0, 0.0], n, p=[win, loss, 1 - win - loss])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("win", "loss"), [(0.0, 0.0), (0.03, 0.03), (0.05, 0.12), (0.02, 0.1)])
 def test_the_full_runs_verdict_is_among_those_foreseen(win: float, loss: float) -> None:
     # Every look of 25 suites: a miss has at most 5 % odds by construction and far less in fact.

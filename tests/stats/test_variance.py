@@ -38,6 +38,7 @@ def mean_components(tables: Iterable[tuple[np.ndarray, ...]]) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
+@pytest.mark.slow
 def test_the_components_come_back_unbiased() -> None:
     rng = np.random.default_rng(1)
     means = mean_components(table(60, 5, 3, 3, rng) for _ in range(60))
