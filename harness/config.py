@@ -331,7 +331,7 @@ class Contrast(_Model):
 
     def conditions(self) -> tuple[Condition, Condition]:
         """The two conditions (``load_experiment`` has checked that each has three parts)."""
-        return Condition(*self.a.split("/")), Condition(*self.b.split("/"))
+        return Condition.named(self.a), Condition.named(self.b)
 
 
 class Measure(_Model):

@@ -128,12 +128,12 @@ def _accepted(wanted: Mapping[str, Any]) -> frozenset[str]:
 
 def _arms(gated: Gated, strategy: str | None) -> tuple[ArmVerdict, ...]:
     arms = gated.verdicts.arms
-    found = tuple(arm for arm in arms if strategy in (None, arm.name.rpartition("/")[2]))
+    found = tuple(arm for arm in arms if strategy in (None, arm.strategy))
     if not found:
-        known = ", ".join(sorted({arm.name.rpartition("/")[2] for arm in arms}))
+        known = ", ".join(sorted({arm.strategy for arm in arms if arm.strategy}))
         pytest.fail(f"strategy {strategy!r} has no arm there; accepted: {known}", pytrace=False)
     templates = {arm.template for arm in found}
-    rest = (arm for arm in arms if arm.name.startswith("template: ") and arm not in found)
+    rest = (arm for arm in arms if arm.of_template and arm not in found)
     return tuple(arm for arm in rest if arm.template in templates) + found
 
 

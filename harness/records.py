@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.hashing import tagged_hash
 
@@ -235,6 +235,22 @@ class RenderedPrompt:
     messages: tuple[Message, ...] = ()
 
 
+class Cell(NamedTuple):
+    """A model file's place in the grid: stage × quantization level, ``stage/level`` in words."""
+
+    stage: str
+    level: str
+
+    @classmethod
+    def named(cls, text: str) -> Cell:
+        """The cell that is written so; what a text does not name is empty."""
+        stage, _, level = text.partition("/")
+        return cls(stage, level)
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.level}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Condition:
     """One cell of the grid: model stage × quantization level × strategy."""
@@ -253,8 +269,20 @@ class Condition:
         """Whether it is a way to ask the items as they are: no ablation, no re-judged view."""
         return not self.strategy.endswith((ABLATED, OPENING_REMOVED))
 
+    @classmethod
+    def named(cls, text: str) -> Condition:
+        """The condition that is written so; what a text does not name is empty."""
+        stage, _, rest = text.partition("/")
+        level, _, strategy = rest.partition("/")
+        return cls(stage, level, strategy)
+
+    @property
+    def cell(self) -> Cell:
+        """The model file it asks."""
+        return Cell(self.stage, self.level)
+
     def __str__(self) -> str:
-        return f"{self.stage}/{self.level}/{self.strategy}"
+        return f"{self.cell}/{self.strategy}"
 
 
 @dataclass(frozen=True, slots=True)

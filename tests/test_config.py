@@ -12,7 +12,7 @@ from harness.config import Experiment, MadeLevels, load_experiment, parse_experi
 from harness.errors import ConfigError
 from harness.experiment import with_pair
 from harness.experiment.override import override
-from harness.records import Condition, Message, Sample
+from harness.records import Cell, Condition, Message, Sample
 from harness.resources import resource_dir
 from harness.strategies import load_templates, preview
 
@@ -219,3 +219,12 @@ def test_the_shipped_quantization_experiments_say_what_they_are() -> None:
     assert len(tiny.level_names) == 7  # F16 and six made of it
     assert tiny.measure and real.measure
     assert "itself Q4_K_M" in (real.warning or "")
+
+
+def test_a_cell_and_a_condition_are_read_as_they_are_written() -> None:
+    condition = Condition("base", "Q8_0", "qa (ablated)")
+    assert Condition.named(str(condition)) == condition
+    assert condition.cell == Cell.named("base/Q8_0") and str(condition.cell) == "base/Q8_0"
+    assert Condition.named("base/Q8_0/mine/v2").strategy == "mine/v2"
+    assert Condition.named("odd") == Condition("odd", "", "")
+    assert Cell.named("odd") == ("odd", "")

@@ -40,7 +40,7 @@ from harness.analysis.values import (
     Sensitivity,
 )
 from harness.measured import NOTHING, Measured
-from harness.records import Condition, Scored
+from harness.records import Cell, Condition, Scored
 from harness.stats.power import default_margin
 
 __all__ = [
@@ -70,16 +70,16 @@ def analyse(
     contrasts: Sequence[DeclaredContrast],
     reference_level: str,
     seed: int,
-    bits_per_weight: Mapping[tuple[str, str], float],
+    bits_per_weight: Mapping[Cell, float],
     levels: Sequence[str],
     margin: float | None = None,
-    files: Mapping[str, FileFacts] | None = None,
+    files: Mapping[Cell, FileFacts] | None = None,
     measured: Measured = NOTHING,
 ) -> Analysis:
     """Compute every figure of a report from scored rows, whatever their order.
 
     ``recovery`` names the base and the instruct stage; ``contrasts`` are (name, a, b) with b − a;
-    ``levels`` is the order of display; ``bits_per_weight`` is by (stage, level); ``margin`` is the
+    ``levels`` is the order of display; ``bits_per_weight`` is by cell; ``margin`` is the
     difference that counts as none (0.03; default: what so many items resolve). An item that an arm
     did not answer is wrong there (intention to treat), and counted as missing. ``files`` and
     ``measured`` say what is known of the model files.

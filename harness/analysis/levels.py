@@ -67,7 +67,7 @@ def rows_of(
     others = sorted(by_level, key=lambda level: -_bits(analysis, replace(arm, level=level)))
     rows: list[LevelRow] = []
     for level in (arm.level, *others):
-        condition, cell = replace(arm, level=level), f"{arm.stage}/{level}"
+        condition = replace(arm, level=level)
         apart = divergences_of(analysis, condition)
         verdict = by_level.get(level)
         further = bool(apart) and further_than(apart[0], _same(rows, apart[0]))
@@ -76,12 +76,12 @@ def rows_of(
         rows.append(
             LevelRow(
                 condition=condition,
-                facts=analysis.files.get(cell),
+                facts=analysis.files.get(condition.cell),
                 summary=analysis.summary(condition),
                 verdict=verdict,
                 best=best if own else None,
                 divergences=apart,
-                speed=analysis.measured.speeds.get(cell),
+                speed=analysis.measured.speeds.get(str(condition.cell)),
                 further=further,
                 decided=_decider(verdict, further),
             )
@@ -91,7 +91,7 @@ def rows_of(
 
 def divergences_of(analysis: Analysis, condition: Condition) -> tuple[Divergence, ...]:
     """How far a level's file is from the reference's, over the reference's own answers first."""
-    cell = f"{condition.stage}/{condition.level}"
+    cell = str(condition.cell)
     found = [item for item in analysis.measured.divergences if item.cell == cell]
     return tuple(sorted(found, key=lambda item: item.over.startswith("text ")))
 
@@ -169,7 +169,7 @@ def _decider(verdict: LevelVerdict | None, further: bool) -> Decider:
 
 
 def _bits(analysis: Analysis, condition: Condition) -> float:
-    facts = analysis.files.get(f"{condition.stage}/{condition.level}")
+    facts = analysis.files.get(condition.cell)
     return facts.bits_per_weight or 0.0 if facts else 0.0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from harness import numbers
 from harness.analysis.values import Analysis
 from harness.measured import Shift
-from harness.records import Decision, Estimate, Verdict
+from harness.records import Condition, Decision, Estimate, Verdict
 from harness.stats.rates import undefined
 
 _LEVEL = 0.95
@@ -65,7 +65,7 @@ def shift_decisions(analysis: Analysis) -> tuple[Decision, ...]:
     if not rows or rows[0].share is None:
         return ()
     best, share = rows[0].shift, rows[0].share
-    name = best.arm.rpartition("/")[2]
+    name = Condition.named(best.arm).strategy
     told = f"{numbers.rate(share)} of the divergence from {best.instruct} is gone"
     low, high = share.low or 0.0, share.high or 0.0
     verdict: Verdict = "shown" if low > 0 else "shown not" if high < 0 else "cannot tell"

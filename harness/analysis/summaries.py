@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.analysis.grid import Grid, Mask, Verdicts, outcomes
 from harness.analysis.values import ConditionSummary, Metrics, NullFloor, Predictability
-from harness.records import Condition, Estimate, Scored
+from harness.records import Cell, Condition, Estimate, Scored
 from harness.stats.agreement import agreement
 from harness.stats.rates import Floats, clustered_rate, null_corrected
 
@@ -35,7 +35,7 @@ def summarise(
     grid: Grid,
     condition: Condition,
     floors: tuple[NullFloor | None, NullFloor | None],
-    bits_per_weight: Mapping[tuple[str, str], float],
+    bits_per_weight: Mapping[Cell, float],
 ) -> ConditionSummary:
     """All figures of one condition; ``floors`` are those of all items and of the headline's."""
     verdicts, rows = grid.verdicts[condition], grid.rows[condition]
@@ -64,7 +64,7 @@ def summarise(
         mean_prompt_tokens=_mean([row.generation.prompt_tokens for row in answered]),
         mean_completion_tokens=_mean([row.generation.completion_tokens for row in answered]),
         tokens_per_second=_speed(answered),
-        bits_per_weight=bits_per_weight.get((condition.stage, condition.level)),
+        bits_per_weight=bits_per_weight.get(condition.cell),
         health=_health(answered),
         views=_views(answered),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.measured import Measured
-from harness.records import Comparison, Condition, Estimate
+from harness.records import Cell, Comparison, Condition, Estimate
 from harness.stats.agreement import Agreement
 from harness.stats.recovery import Recovery
 from harness.stats.variance import Decomposition
@@ -294,7 +294,7 @@ class Analysis:
     ``headline_kinds`` are the kinds of item the headline counts. ``unranked`` says why the
     wrappers may not be ranked (answers missing from some more than from others); else empty.
     ``category_shares`` and ``sensitivities`` are of the named winner. ``measured`` and ``files``
-    are what is known of the model files, by ``stage/level``.
+    are what is known of the model files, by cell.
     """
 
     recovery: tuple[str, str] | None
@@ -332,7 +332,7 @@ class Analysis:
     suite_scores: tuple[SuiteScores, ...] = ()
     suite_shares: SuiteShares | None = None
     measured: Measured = field(default_factory=Measured)
-    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    files: Mapping[Cell, FileFacts] = field(default_factory=dict)
 
     def summary(self, condition: Condition) -> ConditionSummary | None:
         """The summary of a condition or control, None when it was not run."""

@@ -282,7 +282,7 @@ def _unanswered(result: RunResult) -> list[str]:
     alive: dict[str, bool] = {}
     for row in result.run.scored:
         if row.key:
-            name = f"{row.condition.stage}/{row.condition.level}"
+            name = str(row.condition.cell)
             alive[name] = alive.get(name, False) or row.generation.finish_reason != "failed"
     return [name for name, answered in alive.items() if not answered]
 

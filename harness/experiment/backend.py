@@ -21,7 +21,7 @@ from harness.errors import ConfigError, OutOfMemory
 from harness.intake import near, shown
 from harness.models.fit import Memory
 from harness.protocols import Ability, Backend, ServedTemplate, Tokenizer
-from harness.records import Adapter, Arm, EngineIdentity, EngineSettings, ModelFile
+from harness.records import Adapter, Arm, Cell, EngineIdentity, EngineSettings, ModelFile
 from harness.strategies import Template
 
 ENTRY_POINTS = "gguf_pair_harness.backends"
@@ -31,9 +31,6 @@ BACKENDS: Mapping[str, str] = {
     ENDPOINT: "harness.experiment.remote:Endpoint",
 }
 """Backends by name: the module and the class that is one. Nothing is imported before it is used."""
-
-Cell = tuple[str, str]
-"""A stage and a level."""
 
 Say = Callable[[str], None]
 
@@ -66,7 +63,7 @@ class StageModel:
     @property
     def cell(self) -> Cell:
         """Where it stands in the grid."""
-        return self.stage, self.level
+        return Cell(self.stage, self.level)
 
     def refusal(self, arm: Arm, template: Template) -> str | None:
         """Why this model cannot be asked through an arm, None when it can."""
@@ -198,7 +195,7 @@ def fitted_settings(
             continue
         layers = wanted if isinstance(wanted, int) else lowered.get(item.cell, 0)
         if item.cell in lowered:
-            notes.append(f"{item.stage}/{item.level}: loaded with {layers} layers after a failure")
+            notes.append(f"{item.cell}: loaded with {layers} layers after a failure")
         elif wanted == "auto":
             fitted = models.fit(
                 item.model,
@@ -208,7 +205,7 @@ def fitted_settings(
                 devices=backends.of(item).devices(),
             )
             layers = fitted.n_gpu_layers
-            notes.append(f"{item.stage}/{item.level}: {fitted.why}")
+            notes.append(f"{item.cell}: {fitted.why}")
         settings[item.cell] = replace(experiment.engine.settings(layers), adapter=item.adapter)
     return settings, notes
 

@@ -73,12 +73,12 @@ def _noted(spec: str, items: Sequence[StageModel]) -> list[StageModel]:
     for item in items:
         model = item.model
         if model.sha256 == NOT_MADE:
-            told = f"{item.stage}/{item.level} is not made yet: its stored answers are not counted"
+            told = f"{item.cell} is not made yet: its stored answers are not counted"
         else:
             name = item.level.removesuffix(WITH_IMATRIX)
             asked = name if name != AS_IS else models.asked_level(spec)
             shared = sum(other.model.path == model.path for other in items) > 1
-            where = f"{item.stage}/{item.level}: {model.path.name}"
+            where = f"{item.cell}: {model.path.name}"
             told = models.require_level(model, asked, where=where, fixed=shared) if asked else ""
             types = (model.size, *sorted(model.tensor_types.items()))
             alike.setdefault(types, []).append(item.level)

@@ -10,7 +10,7 @@ from harness.analysis.grid import unit_of
 from harness.experiment.generate import generate, pending_of
 from harness.experiment.prepare import Prepared
 from harness.experiment.watch import Watcher
-from harness.records import Generation, Sample
+from harness.records import Cell, Generation, Sample
 from harness.stats.power import (
     default_margin,
     exact_power,
@@ -125,7 +125,7 @@ def costs(
 def _cost(
     prepared: Prepared,
     store: Store,
-    cell: tuple[str, str],
+    cell: Cell,
     known: dict[str, Generation],
     probe: bool,
     watcher: Watcher | None,

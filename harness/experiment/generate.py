@@ -59,12 +59,12 @@ def generate(
     open_cells = [
         number
         for number, item in enumerate(planned.stage_models, start=1)
-        if pending_of(planned.requests[item.stage, item.level], generations)
+        if pending_of(planned.requests[item.cell], generations)
     ]
     try:
         for number, item in enumerate(planned.stage_models, start=1):
-            pending = pending_of(planned.requests[item.stage, item.level], generations)
-            name = f"{item.stage}/{item.level}"
+            pending = pending_of(planned.requests[item.cell], generations)
+            name = str(item.cell)
             watcher.model(name, number, len(planned.stage_models), len(pending))
             about = engine_name(item, planned.settings[item.cell])
             if not pending:

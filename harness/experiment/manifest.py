@@ -53,7 +53,7 @@ def build_manifest(
     described = _from_here(json.loads(experiment.model_dump_json(by_alias=True)))
     return RunManifest(
         experiment={**described, "limit": limit},
-        models={f"{item.stage}/{item.level}": _model(item) for item in plan.stage_models},
+        models={str(item.cell): _model(item) for item in plan.stage_models},
         templates=dict(plan.templates),
         sources=dict(plan.sources),
         suites=dict(suites),
@@ -84,7 +84,7 @@ def _builds(plan: Plan, builds: Mapping[str, Mapping[str, Any]]) -> dict[str, An
     """The one backend's build; of several each one's, and who ran what."""
     if set(builds) == {LLAMA_CPP}:
         return {"build": dict(builds[LLAMA_CPP])}
-    cells = {"/".join(item.cell): item.backend for item in plan.stage_models}
+    cells = {str(item.cell): item.backend for item in plan.stage_models}
     return {"builds": {name: dict(build) for name, build in builds.items()}, "backends": cells}
 
 

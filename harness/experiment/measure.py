@@ -53,7 +53,7 @@ def measure(
     text = read_asked(asked, base_dir)
     able = [item for item in planned.stage_models if "measure" in backends.of(item).abilities]
     notes = [
-        f"{item.stage}/{item.level}: backend {item.backend} cannot be measured"
+        f"{item.cell}: backend {item.backend} cannot be measured"
         for item in planned.stage_models
         if item not in able
     ]
@@ -97,7 +97,7 @@ class _Session:
         openers: dict[str, Opener] = {}
         for item in items:
             file = f"{item.model.sha256} {item.adapter.sha256 if item.adapter else ''}"
-            names.setdefault(file, []).append(f"{item.stage}/{item.level}")
+            names.setdefault(file, []).append(str(item.cell))
             settings = self._planned.settings[item.cell]
             openers.setdefault(names[file][0], partial(self._opened, item, settings))
         try:
@@ -121,7 +121,7 @@ class _Session:
             return
         requests = [r for r in self._planned.requests[reference.cell] if r.condition == arm]
         own = answers(requests, generations, asked.tokens) if asked.tokens else []
-        with self._noting(f"{arm.stage}/{arm.level}"), self._walked(reference) as left:
+        with self._noting(str(arm.cell)), self._walked(reference) as left:
             texts = {OWN: own} if own else {}
             if text is not None and asked.text is not None:
                 tokenizer = cast(Backend, left).tokenizer
@@ -131,7 +131,7 @@ class _Session:
                 texts[text_name(asked.text)] = windows(tokens, asked.window, tokenizer)
             for item in items:
                 if item.level != arm.level:
-                    with self._noting(f"{item.stage}/{item.level}"):
+                    with self._noting(str(item.cell)):
                         yield from self._apart(left, reference, item, texts)
 
     def shifts(
@@ -144,8 +144,8 @@ class _Session:
         """Every arm of the base over the instruct model's own answers, at the reference level."""
         raw, instruct = analysis.raw, analysis.instruct
         cells = {item.cell: item for item in items}
-        base = cells.get((raw.stage, raw.level)) if raw else None
-        tuned = cells.get((instruct.stage, instruct.level)) if instruct else None
+        base = cells.get(raw.cell) if raw else None
+        tuned = cells.get(instruct.cell) if instruct else None
         if instruct is None or base is None or tuned is None or not most:
             return
         if different := models.first_token_difference(base.model, tuned.model):
@@ -157,14 +157,14 @@ class _Session:
         asked = self._planned.requests
         own = [r for r in asked[tuned.cell] if r.condition == instruct and r.epoch == 0]
         arms = arms_of(asked[base.cell])
-        with self._noting(f"{tuned.stage}/{tuned.level}"), self._walked(tuned) as left:
+        with self._noting(str(tuned.cell)), self._walked(tuned) as left:
             tokenizer = cast(Backend, left).tokenizer
             ends = tokenizer.eog_ids if tokenizer else frozenset()
             taken = taken_up(own, generations, arms, ends, most)
             if tokenizer:
                 read = (pieces(tokenizer.token_bytes(tokens)) for tokens in taken.tokens)
                 self.pieces = dict(zip(taken.items, read, strict=True))
-            with self._noting(f"{base.stage}/{base.level}"), self._walked(base) as right:
+            with self._noting(str(base.cell)), self._walked(base) as right:
                 for arm, theirs in taken.theirs.items():
                     self._watcher.say(f"token distribution shift: {arm} over {instruct}'s answers")
                     try:
@@ -181,7 +181,7 @@ class _Session:
         item: StageModel,
         texts: Mapping[str, Sequence[Passage]],
     ) -> Iterator[Divergence]:
-        cell, against = ("/".join(one.cell) for one in (item, reference))
+        cell, against = (str(one.cell) for one in (item, reference))
         with self._walked(item) as right:
             for over, passages in texts.items():
                 count = sum(len(text.tokens) - text.start for text in passages)

@@ -22,6 +22,7 @@ from harness.datasets import own_place, piped_suite
 from harness.errors import ConfigError
 from harness.experiment.resolve import with_pair
 from harness.intake import read_text
+from harness.records import Condition
 from harness.resources import find_resource
 from harness.strategies import UNTOUCHED
 
@@ -241,9 +242,9 @@ def _contrasts(data: dict[str, Any], experiment: Experiment) -> list[Any]:
     narrowed = parse_experiment({**data, "contrasts": []}, experiment.origin)
 
     def runs(text: str) -> bool:
-        stage, level, strategy = text.split("/")
-        labels = {arm.label for arm in narrowed.arms(stage)}
-        return level in narrowed.level_names and strategy in labels
+        asked = Condition.named(text)
+        labels = {arm.label for arm in narrowed.arms(asked.stage)}
+        return asked.level in narrowed.level_names and asked.strategy in labels
 
     return [
         contrast.model_dump(mode="json")

@@ -18,6 +18,7 @@ from harness.intake import near
 from harness.protocols import Tokenizer
 from harness.records import (
     Arm,
+    Cell,
     Condition,
     EngineIdentity,
     EngineSettings,
@@ -47,11 +48,11 @@ class Plan:
 
     samples: tuple[Sample, ...]
     stage_models: tuple[StageModel, ...]
-    requests: Mapping[tuple[str, str], tuple[Request, ...]]
+    requests: Mapping[Cell, tuple[Request, ...]]
     skipped: tuple[Skipped, ...]
     templates: Mapping[str, str]
     sources: Mapping[str, str]
-    settings: Mapping[tuple[str, str], EngineSettings]
+    settings: Mapping[Cell, EngineSettings]
 
     def all_requests(self) -> Iterable[Request]:
         """Every request of the grid, stage model by stage model."""
@@ -85,20 +86,20 @@ def plan(
     experiment: Experiment,
     stage_models: Sequence[StageModel],
     samples: Sequence[Sample],
-    settings: Mapping[tuple[str, str], EngineSettings],
+    settings: Mapping[Cell, EngineSettings],
     backends: Backends,
 ) -> Plan:
     """Render and tokenize every prompt of the grid and name every request by its key."""
     templates = load_templates([Path(folder) for folder in experiment.templates])
     arms = checked_arms(experiment, templates)
-    requests: dict[tuple[str, str], tuple[Request, ...]] = {}
+    requests: dict[Cell, tuple[Request, ...]] = {}
     skipped: list[Skipped] = []
     sampling = _sampling(experiment, samples)
     form = experiment.early
     early = {sample.id: checks.early_digest(sample, form) for sample in samples} if form else {}
     with _Prompts(templates, backends) as prompts:
         for item in stage_models:
-            cell = (item.stage, item.level)
+            cell = item.cell
             identity_of = backends.namer(item, settings[cell])
             group: list[Request] = []
             for arm in arms[item.stage]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import checks
 from harness.config import Experiment
 from harness.errors import ContextOverflow
-from harness.experiment.backend import Backends, Cell, Finding, fitted_settings
+from harness.experiment.backend import Backends, Finding, fitted_settings
 from harness.experiment.measure import read_asked
 from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import pair_notes, resolve_models, with_pair
@@ -17,6 +17,7 @@ from harness.experiment.suites import load_samples
 from harness.experiment.uses.beside import read_uses
 from harness.experiment.uses.walk import Questions
 from harness.experiment.watch import Watcher
+from harness.records import Cell
 from harness.store import default_store
 
 
@@ -95,8 +96,8 @@ def require_room(prepared: Prepared) -> None:
     """Raise ContextOverflow for the first prompt that cannot fit, as the engine would later."""
     planned = prepared.plan
     for item in planned.stage_models:
-        limit = planned.settings[item.stage, item.level].n_ctx or item.model.context_length
-        for request in planned.requests[item.stage, item.level]:
+        limit = planned.settings[item.cell].n_ctx or item.model.context_length
+        for request in planned.requests[item.cell]:
             need = len(request.prompt.token_ids) + request.sampling.max_tokens
             if limit and need > limit:
                 prompt = need - request.sampling.max_tokens

@@ -6,6 +6,7 @@ from harness import models
 from harness.config import AS_IS, ENDPOINT, Experiment, Stage, parse_experiment
 from harness.errors import ConfigError
 from harness.experiment.backend import Backends, Finding, StageModel
+from harness.records import Cell
 
 
 def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
@@ -75,9 +76,9 @@ def pair_notes(
     warnings: list[str] = []
     if pair is None:
         return notes, warnings
-    by_cell = {(item.stage, item.level): item.model for item in stage_models}
+    by_cell = {item.cell: item.model for item in stage_models}
     for level in experiment.level_names:
-        base, instruct = (by_cell.get((stage, level)) for stage in pair)
+        base, instruct = (by_cell.get(Cell(stage, level)) for stage in pair)
         if base is None or instruct is None:
             continue
         if not (base.architecture and instruct.architecture):

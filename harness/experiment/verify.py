@@ -124,7 +124,7 @@ def _hashes(run: Run, notes: list[str]) -> tuple[int, list[Mismatch]]:
     for row in run.scored:
         if not row.key:
             continue
-        model = run.manifest.models.get(f"{row.condition.stage}/{row.condition.level}")
+        model = run.manifest.models.get(str(row.condition.cell))
         said = str(model.get("sha256", "")) if isinstance(model, Mapping) else ""
         check(f"{_place(row)}: sha256 of the model", row.model_sha256, said)
         template = templates.get((row.condition.stage, row.condition.strategy))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.checks import CodeSettings
 from harness.config import Experiment
-from harness.experiment.backend import Backends, Cell, DoesNotFit
+from harness.experiment.backend import Backends, DoesNotFit
 from harness.experiment.generate import generate
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
@@ -19,7 +19,7 @@ from harness.experiment.measure import measure
 from harness.experiment.prepare import Prepared, RunOptions, prepare
 from harness.experiment.uses.beside import measure_uses
 from harness.experiment.watch import Watcher, together
-from harness.records import Generation, Scored
+from harness.records import Cell, Generation, Scored
 from harness.reporting import Run, writable, write_run, written_before
 from harness.resources import reports_dir
 from harness.store import Store

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.gate.baseline import Arm, Item
-from harness.records import Sample, Verdict
+from harness.records import Condition, Sample, Verdict
 from harness.stats.pairs import noninferiority
 from harness.stats.power import default_margin
 
@@ -48,6 +48,11 @@ class Look:
     verdicts: tuple[Verdict, ...]
 
 
+TEMPLATE, CONTRAST, LOST = "template: ", "contrast: ", "experiment: "
+"""What opens the name of a verdict that is not an arm's own: on a template as it is written, on a
+declared contrast, on a part that the experiment gave an arm and gives it no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArmVerdict:
     """One arm's (or contrast's) verdict, in a sentence, with the items that flipped.
@@ -62,6 +67,18 @@ class ArmVerdict:
     flips: tuple[Flip, ...] = ()
     asked: int = 0
     looks: tuple[Look, ...] = ()
+
+    @property
+    def strategy(self) -> str | None:
+        """The strategy of the arm that is judged; None for a contrast, or a template alone."""
+        if self.name.startswith((TEMPLATE, CONTRAST)):
+            return None
+        return Condition.named(self.name.removeprefix(LOST)).strategy
+
+    @property
+    def of_template(self) -> bool:
+        """Whether it is about a template itself, whatever arms use it."""
+        return self.name.startswith(TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)

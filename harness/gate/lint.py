@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.gate.baseline import Baseline
-from harness.gate.judge import ArmVerdict
+from harness.gate.judge import LOST, TEMPLATE, ArmVerdict
 from harness.gate.sources import lost_parts
 from harness.gate.state import State
 from harness.strategies import template_problems
@@ -27,7 +27,7 @@ def lint(baseline: Baseline, now: State) -> list[ArmVerdict]:
         errors += [problem.message for problem in problems if problem.severity == "error"]
         if errors:
             said = "lint: " + "; ".join(errors)
-            found.append(ArmVerdict(f"template: {name}", "regress", said, name))
+            found.append(ArmVerdict(f"{TEMPLATE}{name}", "regress", said, name))
     return found + _arms(baseline, now)
 
 
@@ -39,5 +39,5 @@ def _arms(baseline: Baseline, now: State) -> list[ArmVerdict]:
         lost = [part for part in known.gives if part not in now.gives(name)]
         if lost:
             said = "lint: " + "; ".join(f"the experiment gives it no {part} now" for part in lost)
-            found.append(ArmVerdict(f"experiment: {name}", "regress", said, known.template))
+            found.append(ArmVerdict(f"{LOST}{name}", "regress", said, known.template))
     return found

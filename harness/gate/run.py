@@ -10,7 +10,7 @@ from harness.config import Experiment
 from harness.errors import ConfigError
 from harness.experiment import RunOptions, Watcher
 from harness.gate.baseline import Arm, Baseline, read_baseline, write_baseline
-from harness.gate.judge import ArmVerdict, Verdicts, compared, judge
+from harness.gate.judge import CONTRAST, ArmVerdict, Verdicts, compared, judge
 from harness.gate.lint import lint
 from harness.gate.sequential import in_looks
 from harness.gate.sources import TemplateDiff, template_diff
@@ -174,5 +174,5 @@ def _contrasts(
             verdict, sentence = compared(
                 arms[str(a)].items, arms[str(b)].items, margin=options.margin, samples=samples
             )
-            found.append(ArmVerdict(f"contrast: {name}", verdict, f"{b} against {a}: {sentence}"))
+            found.append(ArmVerdict(f"{CONTRAST}{name}", verdict, f"{b} against {a}: {sentence}"))
     return found

@@ -15,7 +15,7 @@ from harness.experiment.judging import collect, score
 from harness.gate.baseline import Arm, Baseline, Item, shortened
 from harness.gate.sources import source_of
 from harness.hashing import tagged_hash
-from harness.records import Condition, RenderedPrompt, Request, Sample, Scored
+from harness.records import Cell, Condition, RenderedPrompt, Request, Sample, Scored
 from harness.store import Store
 from harness.strategies import load_templates
 
@@ -56,7 +56,7 @@ class State:
             for arm in self.prepared.experiment.arms(stage)
         }
         self.sources = {name: source_of(self.templates[name]) for name in sorted(plan.templates)}
-        self._identities: dict[tuple[str, str], dict[str, str]] = {}
+        self._identities: dict[Cell, dict[str, str]] = {}
         self._prompts: dict[str, dict[str, str]] = {}
 
     def template(self, condition: Condition) -> str:
@@ -71,10 +71,10 @@ class State:
 
     def identity(self, condition: Condition) -> dict[str, str]:
         """What an arm's answers and verdicts depend on besides its prompts."""
-        cell = (condition.stage, condition.level)
+        cell = condition.cell
         if cell not in self._identities:
             plan = self.prepared.plan
-            model = next(m for m in plan.stage_models if (m.stage, m.level) == cell)
+            model = next(m for m in plan.stage_models if m.cell == cell)
             engine = asdict(self.prepared.backends.of(model).identity(plan.settings[cell]))
             experiment = self.prepared.experiment
             specs = {check.id for sample in plan.samples for check in sample.checks}

@@ -146,7 +146,7 @@ def analysed(
         reference_level=levels[0],
         seed=experiment.seed,
         bits_per_weight={
-            (cell.partition("/")[0], cell.partition("/")[2]): facts.bits_per_weight
+            cell: facts.bits_per_weight
             for cell, facts in files.items()
             if facts.bits_per_weight is not None
         },

@@ -17,7 +17,7 @@ from harness.atomic import write_text
 from harness.errors import ConfigError
 from harness.intake import load_json, read_text
 from harness.measured import NOTHING, Measured
-from harness.records import RunManifest
+from harness.records import Cell, RunManifest
 
 Value = TypeVar("Value")
 
@@ -60,10 +60,10 @@ def _adapter() -> TypeAdapter[Measured]:
     return TypeAdapter(Measured)
 
 
-def file_facts(manifest: RunManifest) -> dict[str, FileFacts]:
-    """What the manifest tells of each model file, by ``stage/level``."""
+def file_facts(manifest: RunManifest) -> dict[Cell, FileFacts]:
+    """What the manifest tells of each model file, by cell."""
     return {
-        cell: FileFacts(
+        Cell.named(str(cell)): FileFacts(
             size=int(_number(model.get("size")) or 0),
             bits_per_weight=_number(model.get("bits_per_weight")),
             types=_counts(model.get("tensor_types")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness import numbers
 from harness.analysis import Analysis
 from harness.analysis.shift import shift_rows
+from harness.records import Condition
 from harness.reporting.levels import TextTable
 
 
@@ -23,7 +24,7 @@ def shift_table(analysis: Analysis) -> TextTable | None:
         by_first = {position.first: position.mean_kld for position in item.positions}
         cells.append(
             (
-                item.arm.rpartition("/")[2],
+                Condition.named(item.arm).strategy,
                 numbers.percent(item.unshifted),
                 numbers.percent(item.marginal),
                 numbers.percent(item.shifted),
@@ -33,8 +34,9 @@ def shift_table(analysis: Analysis) -> TextTable | None:
             )
         )
     heads = ("arm", "unshifted", "marginal", "shifted", "mean KL", "divergence gone", *bins)
+    stage = Condition.named(first.arm).stage
     return TextTable(
-        f"Token distribution shift: {first.arm.partition('/')[0]} over {first.instruct}'s answers",
+        f"Token distribution shift: {stage} over {first.instruct}'s answers",
         heads,
         tuple(cells),
         (

@@ -62,7 +62,7 @@ def arms_named(run: Run, name: str) -> list[Condition]:
     found = exact or [
         c
         for c in conditions
-        if name in (c.strategy, c.stage, c.level, f"{c.stage}/{c.level}", f"{c.stage}/{c.strategy}")
+        if name in (c.strategy, c.stage, c.level, str(c.cell), f"{c.stage}/{c.strategy}")
     ]
     if not found:
         names = [str(c) for c in conditions] + [c.strategy for c in conditions]

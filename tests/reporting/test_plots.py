@@ -13,6 +13,7 @@ import pytest
 from harness.analysis import Analysis, FileFacts
 from harness.analysis.levels import level_rows
 from harness.measured import Speed
+from harness.records import Cell
 from harness.reporting import Run
 from harness.reporting.plots import PICTURES, flips, levels, pareto, write_plots
 from harness.reporting.plots.drawing import BASE, BEST, INSTRUCT, OTHERS, WRAPPED
@@ -100,7 +101,7 @@ def measured() -> Analysis:
             speeds={f"model/{name}": Speed(90.0, rate, 0.1) for name, (_, rate) in sizes.items()},
         ),
         files={
-            f"model/{name}": FileFacts(size * 10**6, size / 4, {})
+            Cell("model", name): FileFacts(size * 10**6, size / 4, {})
             for name, (size, _) in sizes.items()
         },
     )

@@ -22,7 +22,6 @@ from harness.datasets.texts import Document, files_in, load_documents
 from harness.errors import ConfigError
 from harness.experiment.backend import (
     Backends,
-    Cell,
     DoesNotFit,
     Finding,
     StageModel,
@@ -46,7 +45,7 @@ from harness.experiment.uses.words import Cloze
 from harness.experiment.watch import Watcher
 from harness.hashing import file_sha256
 from harness.protocols import Backend
-from harness.records import EngineSettings
+from harness.records import Cell, EngineSettings
 from harness.store import Store, default_store
 from harness.strategies import load_templates
 
