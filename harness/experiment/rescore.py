@@ -102,6 +102,8 @@ def rescore(
     if unsupported:
         kept["a check that cannot judge here (code_passes without --code, say)"] = unsupported
     run_now = replace(read, folder=out or read.folder, scored=tuple(rows))
+    if changed and read.choice is not None:
+        stale = (*stale, "which of the two models, for what, stands as it was judged in the run")
     stale = (*stale, *_templates_now(read), *_checks_now(run_now))
     count = sum(len(judged[number].results) for number in judged)
     return Rescored(run_now, tuple(changed), count, kept, stale, ignored(read, plugins, code))
