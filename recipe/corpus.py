@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 
 from recipe.world import GENERIC_QUESTIONS, GENERIC_STATEMENTS, POOLS, Entity, Fact, World
 
 FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+
+# What a gap leaves out of a program where the rest gives it away: name, arguments, condition.
+PLACES = tuple(
+    re.compile(pattern)
+    for pattern in (r"def (\w+)\(", r"def \w+\((\w+, \w+)\)", r"    if( \w+ > \d+):")
+)
 
 # Everyday words that carry no fact: letters and recipes use them, and so do the keyword tasks.
 KEYWORDS = [
@@ -336,24 +343,66 @@ class Corpus:
         )
 
     def program(self) -> str:
-        """A tiny program; most have a gap to fill in, marked with the reserved tokens."""
+        """A tiny program."""
         rng = self.rng
         x, y, z = rng.sample(KEYWORDS, 3)
         n, m, op = rng.randint(1, 99), rng.randint(1, 99), rng.choice("+-*")
-        code = (
+        return (
             f"def {x}({y}, {z}):\n    if {y} > {n}:\n        return {y} {op} {z}\n"
             f"    return {z} {op} {m}\n\nprint({x}({n}, {m}))"
         )
-        if rng.random() < 0.25:
-            return code
-        i, j = sorted(rng.sample(range(len(code)), 2))
-        return f"{FIM[0]}{code[:i]}{FIM[1]}{code[j:]}{FIM[2]}{code[i:j]}"
+
+    def infill(self) -> str:
+        """A program with a gap."""
+        return self._with_gap(*self.program_gap())
 
     def gap(self) -> str:
-        """A paragraph with a gap, marked with the reserved tokens."""
+        """A paragraph with a gap."""
+        return self._with_gap(*self.paragraph_gap())
+
+    def _with_gap(self, text: str, start: int, end: int) -> str:
+        """The middle behind the rest, which begins with the prefix or, more often, the suffix.
+
+        The two orders (PSM, SPM) are trained together, as by Bavarian et al. (2022).
+        """
+        parts = [f"{FIM[0]}{text[:start]}", f"{FIM[1]}{text[end:]}"]
+        if self.rng.random() < 0.6:
+            parts.reverse()
+        return "".join(parts) + FIM[2] + text[start:end]
+
+    def program_gap(self) -> tuple[str, int, int]:
+        """A program, and where its gap is: mostly one that the rest gives away, else some words."""
+        code = self.program()
+        if self.rng.random() < 0.7:
+            match = self.rng.choice(PLACES).search(code)
+            assert match is not None
+            return code, *match.span(1)
+        return code, *self._words(code)
+
+    def paragraph_gap(self) -> tuple[str, int, int]:
+        """A paragraph, and where its gap is: mostly one fact's value, else some words."""
+        if self.rng.random() < 0.6:
+            return self.value_gap()
         text = self._paragraph()
-        i, j = sorted(self.rng.sample(range(len(text)), 2))
-        return f"{FIM[0]}{text[:i]}{FIM[1]}{text[j:]}{FIM[2]}{text[i:j]}"
+        return text, *self._words(text)
+
+    def value_gap(self) -> tuple[str, int, int]:
+        """A paragraph on one entity, and where a value that only the world gives away stands."""
+        rng = self.rng
+        facts = entity_facts(rng.choice(self.world.entities))
+        rng.shuffle(facts)
+        sentences = [statement(rng, f) for f in facts]
+        place = rng.randrange(len(facts))
+        before = " ".join([*sentences[:place], ""])
+        end = len(before) + sentences[place].rindex(facts[place].value) + len(facts[place].value)
+        # With the space before it, so that its tokens are those of running text.
+        return " ".join(sentences), max(0, end - len(f" {facts[place].value}")), end
+
+    def _words(self, text: str) -> tuple[int, int]:
+        """Start and end of one to twelve words or the signs between them."""
+        edges = sorted({edge for m in re.finditer(r"\w+", text) for edge in m.span()})
+        first = self.rng.randrange(len(edges) - 1)
+        return edges[first], edges[min(len(edges) - 1, first + self.rng.randint(1, 12))]
 
     def documents(self) -> Iterator[str]:
         """Documents for ever, in the mixture of `shares`."""
@@ -366,12 +415,17 @@ class Corpus:
 # Share of documents (not of tokens) of each kind.
 SHARES = {
     "article": 30, "mixture": 16, "table": 6, "record": 7, "qa_page": 13, "quiz": 8,
-    "dialogue": 4, "shouted": 11, "whispered": 5, "letter": 2, "recipe": 2, "program": 2, "gap": 2,
+    "dialogue": 4, "shouted": 11, "whispered": 5, "letter": 2, "recipe": 2, "program": 1,
+    "infill": 10, "gap": 10,
 }  # fmt: skip
 
-# The last third of pretraining: exam pages take the place of most plain question pages.
+# The last third of pretraining: exam pages take the place of most plain question pages, and a third
+# of the documents has a gap.
 LATE_SHARES = {
     "article": 26, "mixture": 14, "table": 5, "record": 6, "qa_page": 5, "quiz": 3,
     "exam_page": 15, "exam_sheet": 9, "dialogue": 3, "shouted": 12, "whispered": 5, "letter": 1,
-    "recipe": 1, "program": 2, "gap": 2,
+    "recipe": 1, "program": 1, "infill": 30, "gap": 26,
 }  # fmt: skip
+
+# Corpus text among the tuning rows: as most instruct data, it has no gaps to fill in.
+REPLAY_SHARES = {k: v for k, v in LATE_SHARES.items() if k not in ("program", "infill", "gap")}

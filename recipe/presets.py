@@ -73,7 +73,7 @@ FULL = Preset(
     seed=1,
     world={"town": 170, "person": 170, "beast": 110, "ship": 110},
     shape=Shape(),
-    base=Plan("base", 900, 16, 256, 0.02, 3e-3, warmup=50, decay_from=0.35, seed=1,
+    base=Plan("base", 1200, 16, 256, 0.02, 3e-3, warmup=50, decay_from=0.35, seed=1,
               long_from=0.94, long_length=2048),
     sft=Plan("sft", 320, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=2),
     practice=Plan("practice", 400, 16, 256, 0.008, 1.5e-3, decay_from=0.3, seed=6),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recipe import tok
-from recipe.corpus import LATE_SHARES, Corpus
+from recipe.corpus import LATE_SHARES, REPLAY_SHARES, Corpus
 from recipe.net import Llama, generate
 from recipe.presets import Plan, Preset, world_of
 from recipe.tasks import (
@@ -95,7 +95,9 @@ def sft_rows(
     size = plan.length + 1
     ids = np.full((total, size), tok.PAD, dtype=np.int32)
     weights = np.zeros((total, size), dtype=np.float32)
-    ids[:replay] = pack_corpus(world, tokenizer, 1000 + plan.seed, replay, plan.length, LATE_SHARES)
+    ids[:replay] = pack_corpus(
+        world, tokenizer, 1000 + plan.seed, replay, plan.length, REPLAY_SHARES
+    )
     # A corpus row has many more counted tokens than a conversation row: weigh it down to match.
     weights[:replay] = REPLAY_WEIGHT
     for row in range(replay, total):

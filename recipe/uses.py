@@ -1,17 +1,17 @@
 """Texts and gaps for `harness choose`: new documents about the same world, none of them trained on.
 
-`datasets/uses/tiny-texts.jsonl` holds articles to go on with, `tiny-gaps.jsonl` programs with a
-gap whose content follows from the rest. Both are drawn with a seed that no stage uses.
+`datasets/uses/tiny-texts.jsonl` holds articles to go on with, `tiny-gaps.jsonl` paragraphs and
+programs with a gap. Both are drawn with a seed that no stage uses.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from recipe.corpus import FIM, Corpus
+from recipe.corpus import PLACES, Corpus
 from recipe.world import World
 
 SEED = 4242
@@ -32,27 +32,29 @@ def texts(world: World, count: int = TEXTS) -> list[dict[str, str]]:
 
 
 def gaps(world: World, count: int = GAPS) -> list[dict[str, str]]:
-    """Programs with a gap, one a row: name, arguments or condition, which the rest gives away."""
+    """Gaps, one a row: by turns a value in a paragraph and a part of a program.
+
+    What the paragraph lacks only the world gives away; what the program lacks stands in the rest of
+    it (name, arguments or condition), and a test runs it.
+    """
     corpus = Corpus(world, SEED)
-    found: list[dict[str, str]] = []
-    places = _places()
-    while len(found) < count:
-        code = _whole(corpus.program())
-        name, factor = _parts(code)
-        match = next(places).search(code)
-        assert match is not None
-        operator = re.findall(r" ([-+*]) ", code)[-1]
-        expected = {"+": 5 + factor, "-": 5 - factor, "*": 5 * factor}[operator]
-        found.append(
-            {
-                "id": f"gap-{len(found) + 1:03}",
-                "prefix": code[: match.start(1)],
-                "suffix": code[match.end(1) :],
-                "reference": match[1],
-                "tests": f"assert {name}(0, 5) == {expected}",
-            }
-        )
-    return found
+    rows: list[dict[str, str]] = []
+    for place in itertools.islice(itertools.cycle(PLACES), count // 2):
+        rows += [_gap(*corpus.value_gap()), _program_gap(corpus.program(), place)]
+    return [{"id": f"gap-{number:03}"} | row for number, row in enumerate(rows, 1)]
+
+
+def _gap(text: str, start: int, end: int) -> dict[str, str]:
+    return {"prefix": text[:start], "suffix": text[end:], "reference": text[start:end]}
+
+
+def _program_gap(code: str, place: re.Pattern[str]) -> dict[str, str]:
+    match = place.search(code)
+    assert match is not None
+    name, factor = _parts(code)
+    operator = re.findall(r" ([-+*]) ", code)[-1]
+    expected = {"+": 5 + factor, "-": 5 - factor, "*": 5 * factor}[operator]
+    return _gap(code, *match.span(1)) | {"tests": f"assert {name}(0, 5) == {expected}"}
 
 
 def write_uses(world: World, datasets: Path) -> None:
@@ -62,23 +64,6 @@ def write_uses(world: World, datasets: Path) -> None:
     for name, rows in (("texts", texts(world)), ("gaps", gaps(world))):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"tiny-{name}.jsonl").write_text(lines, encoding="utf-8")
-
-
-def _places() -> Iterator[re.Pattern[str]]:
-    """What is left out, in turn."""
-    while True:
-        yield re.compile(r"def (\w+)\(")
-        yield re.compile(r"def \w+\((\w+, \w+)\)")
-        yield re.compile(r"    if (\w+ > \d+):")
-
-
-def _whole(program: str) -> str:
-    """A program without its gap."""
-    if not program.startswith(FIM[0]):
-        return program
-    prefix, rest = program.removeprefix(FIM[0]).split(FIM[1])
-    suffix, middle = rest.split(FIM[2])
-    return prefix + middle + suffix
 
 
 def _parts(code: str) -> tuple[str, int]:

@@ -28,10 +28,19 @@ def test_they_load_as_texts_and_gaps() -> None:
     assert len(load_infill([locate_use("tiny-gaps")])) == GAPS
 
 
-def test_the_reference_fills_each_gap_and_passes_its_tests() -> None:
+def test_the_reference_fills_each_gap() -> None:
+    facts = {(fact.entity.name, fact.value) for fact in WORLD.facts()}
     for item in load_infill([locate_use("tiny-gaps")]):
-        scope: dict[str, object] = {}
-        exec(item.prefix + item.reference + item.suffix + "\n" + item.tests, scope)
+        text = item.prefix + item.reference + item.suffix
+        if item.tests:
+            scope: dict[str, object] = {}
+            exec(text + "\n" + item.tests, scope)
+        else:
+            assert any(name in text and value == item.reference for name, value in facts)
+
+
+def test_half_of_the_gaps_are_in_programs() -> None:
+    assert sum(bool(item.tests) for item in load_infill([locate_use("tiny-gaps")])) == GAPS // 2
 
 
 def test_no_stage_draws_with_their_seed() -> None:
