@@ -66,7 +66,7 @@ eval: $(READY) ## run an experiment and write its reports (offline with the defa
 
 choose: $(READY) ## which of two models, for what: the bundled family on the bundled texts, offline
 	@$(BIN)/harness choose $(or $(EXPERIMENT),tiny) $(if $(PAIR),--pair "$(PAIR)") --suite tiny \
-	    --text tiny-texts --infill tiny-gaps --examples tiny --limit $(or $(LIMIT),60) \
+	    --text tiny-texts --infill tiny-gaps --spm --examples tiny --limit $(or $(LIMIT),60) \
 	    $(if $(NGL),--ngl "$(NGL)") $(if $(OUT),-o "$(OUT)")
 
 test: $(READY_DEV) ## run the fast tests (the recipe's: make test-recipe)
