@@ -27,7 +27,7 @@ def test_a_model_file_is_under_seven_megabytes(stage):
 def test_llama_cpp_and_the_trainer_agree_on_ids_top_token_and_logits():
     for found in compare(MODELS):
         assert found.texts == found.same_ids == TEXTS, found
-        assert found.same_top == found.positions, found
+        assert found.same_top == found.decided > 0.95 * found.positions, found
         assert found.largest_difference <= TOLERANCE, found
 
 
@@ -46,8 +46,10 @@ def test_a_wrong_order_of_rotary_dimensions_would_be_noticed(tmp_path):
     row = max(report["models"]["base"]["rows"], key=lambda r: len(r["ids"]))
     with Reader(changed) as wrong, Reader(FILES["base"]) as right:
         tops = [reader.logits(row["ids"]).argmax(1) for reader in (wrong, right)]
-    assert (tops[1] == row["top"]).all()
-    assert (tops[0] != row["top"]).any()
+    clear = np.setdiff1d(np.arange(len(row["ids"])), row["undecided"])
+    top = np.array(row["top"])[clear]
+    assert (tops[1][clear] == top).all()
+    assert (tops[0][clear] != top).any()
 
 
 def test_only_the_tuned_files_carry_a_chat_template_and_end_their_turn():
