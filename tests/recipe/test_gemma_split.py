@@ -7,16 +7,18 @@ import json
 import os
 import random
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.config import load_experiment
 from harness.resources import resource_dir
 from recipe.gemma.closed import CLOSED
 from recipe.gemma.data import ASKED, ASKED_SEED, MADE, MADE_SEED
 from recipe.gemma.forms import FORMS
-from recipe.gemma.row import TOPICS, Row
+from recipe.gemma.row import HERE, TOPICS, Row
 from recipe.gemma.rows import made
 
 # Published suites are no part of the repository: a folder that holds ifeval/ and ifbench/.
@@ -26,6 +28,7 @@ SUITES = {
     "ifeval": OUTSIDE / "ifeval" / "input_data.jsonl",
     "ifbench": OUTSIDE / "ifbench" / "test.jsonl",
 }
+ROOT = Path(__file__).parents[2]
 RUN = 6  # so many words in a row, numbers alike, are a template
 
 
@@ -95,3 +98,19 @@ def test_nearly_every_answer_passes_its_own_checks(family: Any) -> None:
     assert len(wrong) <= 2, [row.failures() for row in wrong]
     # Each row is verified: by a check that an empty answer fails.
     assert all(row.checks for row in made_rows)
+
+
+def test_the_evaluation_asks_under_every_shipped_wrapper() -> None:
+    arms = load_experiment(HERE / "evidence.yaml").entries("base")
+    shipped = {path.stem for path in resource_dir("templates").glob("*.j2")}
+    assert {arm.name for arm in arms} == shipped - {"native"}
+
+
+def test_one_target_trains_and_measures_on_both_suites() -> None:
+    command = ["make", "-n", "evidence", "LIMIT=5", "IFEVAL=rows.jsonl"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    run = "harness run recipe/gemma/evidence.yaml"
+    own = [line.split() for line in lines.splitlines() if run in line or "recipe.gemma" in line]
+    ends = ["recipe.gemma", "reports/evidence/starter", "reports/evidence/ifeval"]
+    assert [line[-1] for line in own] == ends
+    assert all('"5"' in line for line in own[1:]) and '"rows.jsonl"' in own[2]
