@@ -19,6 +19,7 @@ from recipe.gemma.model import BASE, add_adapter, encode, load_model
 STEPS = ("draw", "rows", "train", "convert", "proof")
 OUT = Path(__file__).parents[1] / "out" / "gemma"
 ADAPTER = "gemma-3-270m-instructions.gguf"
+SETTLED = 320  # rows of the second stage
 
 
 def write_rows(out: Path) -> None:
@@ -30,11 +31,14 @@ def write_rows(out: Path) -> None:
 
 
 def run_training(out: Path, plan: train.Plan) -> None:
-    """Train on ``rows.jsonl`` into ``adapter.pt``."""
+    """Train on ``rows.jsonl`` into ``first.pt``, then on its first rows into ``adapter.pt``."""
     lines = (out / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     with proof.Reader(BASE) as reader:
         rows = encode([json.loads(line) for line in lines], reader)
-    train.train(load_model(BASE), rows, plan, out / "adapter.pt")
+    train.train(load_model(BASE), rows, plan, out / "first.pt")
+    train.train(
+        load_model(BASE), rows[:SETTLED], train.SETTLE, out / "adapter.pt", out / "first.pt"
+    )
 
 
 def prove(out: Path, plan: train.Plan) -> None:

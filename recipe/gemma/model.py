@@ -19,7 +19,11 @@ from torch import Tensor
 from recipe.proof import Reader
 
 BASE = Path(__file__).parents[2] / "weights" / "gemma-3-270m-Q4_K_M.gguf"
-END = "<end_of_turn>"
+TURN_END = "<end_of_turn>"
+# An answer ends with a token that the base knows. It has never seen <end_of_turn>: in the output
+# table, which an adapter does not touch, that one has a cosine of 0.995 with thousands of unused
+# tokens, so no adapter can say it and not them.
+END = "<eos>"
 
 
 def load_model(path: Path) -> Any:
@@ -52,7 +56,7 @@ def chat(messages: Sequence[dict[str, str]]) -> str:
             system = turn["content"] + "\n\n"
             continue
         role = "model" if turn["role"] == "assistant" else "user"
-        text += f"<start_of_turn>{role}\n{system}{turn['content'].strip()}{END}\n"
+        text += f"<start_of_turn>{role}\n{system}{turn['content'].strip()}{TURN_END}\n"
         system = ""
     return f"{text}<start_of_turn>model\n"
 

@@ -1,8 +1,9 @@
 """The adapter's training: answers only, a reduced output table, checkpoints that resume exactly.
 
 Logits are the dearest part of a small model with 262,144 tokens, so they are computed where an
-answer is predicted, and over part of the table: the ids that occur in the rows, and those that the
-base itself would say there (nearly all of its probability), which have to be unlearned.
+answer is predicted, and over part of the table: the ids that occur in the rows, and those that
+the base itself would say there (nearly all of its probability), which have to be unlearned. Ids
+that are left out could drift, so a short second stage (`SETTLE`) sees the whole table.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class Plan:
     half: bool = True  # products in bfloat16
 
 
+SETTLE = Plan(rate=2e-4, warmup=2, mass=1.0, seed=2)
+
+
 def batches(rows: Sequence[Encoded], plan: Plan) -> list[list[Encoded]]:
     """One pass: rows of like length together, the batches in random order; the rest is left."""
     rng = random.Random(plan.seed)
@@ -53,8 +57,10 @@ def kept_ids(model: Any, rows: Sequence[Encoded], sample: Sequence[Encoded], mas
     """The output table's ids to compute, ascending: all in the rows, and the sample's likeliest.
 
     The likeliest are the fewest that hold `mass` of the model's probability, averaged over the
-    positions where the sample's answers are predicted.
+    positions where the sample's answers are predicted; a mass of 1 is the whole table.
     """
+    if mass >= 1:
+        return torch.arange(model.get_base_model().config.vocab_size)
     ids, answers = padded(sample)
     base = model.get_base_model()
     states = base.model(input_ids=ids, use_cache=False).last_hidden_state
@@ -83,13 +89,20 @@ def rate(plan: Plan, step: int, steps: int) -> float:
     return plan.rate * min(1.0, (step + 1) / plan.warmup) * falling
 
 
-def train(base: Any, rows: Sequence[Encoded], plan: Plan, out: Path) -> None:
-    """Train an adapter into `out` (its tensors by peft's names); goes on where a kill left it."""
+def train(
+    base: Any, rows: Sequence[Encoded], plan: Plan, out: Path, start: Path | None = None
+) -> None:
+    """Train an adapter into `out` (its tensors by peft's names); goes on where a kill left it.
+
+    It begins fresh, or as the adapter `start`.
+    """
     if out.exists():
         return
     torch.set_num_threads(plan.threads)
     model = add_adapter(base, plan.rank, plan.alpha, plan.seed)
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if start:
+        load_adapter(model, start)
     optimizer = torch.optim.AdamW(trained.values(), plan.rate, betas=(0.9, 0.98), weight_decay=0.0)
     steps, partial, first = batches(rows, plan), out.with_suffix(".partial.pt"), 0
     if partial.exists():
