@@ -166,7 +166,7 @@ class Adaptation:
             told = f"[{_shots(low, most)}, {_shots(high, most)}]"
             yield (
                 f"the base is level with {stage} {way} from {_shots(value, most)} examples on "
-                f"{told} (95 %, bootstrap over items)"
+                f"{told} (95 %, bootstrap over items){fallen(curve, self.task.shots)}"
             )
 
 
@@ -179,6 +179,21 @@ def _turns(example: Sample) -> tuple[Message, ...]:
 
 def _shots(value: float, most: int) -> str:
     return f"more than {most}" if math.isinf(value) else f"{value:.1f}"
+
+
+def fallen(curve: Floats, shots: Sequence[int]) -> str:
+    """Says that a curve ``(shots, items)`` ends under half of its best: level with it is no skill.
+
+    So many examples may not fit what a model was trained at.
+    """
+    means = curve.mean(axis=1)
+    best, last = float(means.max()), float(means[-1])
+    if last >= best / 2:
+        return ""
+    return (
+        f"; after {shots[-1]} examples it has fallen from {numbers.percent(best, 0)} to "
+        f"{numbers.percent(last, 0)} itself"
+    )
 
 
 def crossing_point(base: Floats, other: Floats, shots: Sequence[int]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.experiment.uses.shots import crossing, crossing_point, parse_shots, task_of
+from harness.experiment.uses.shots import crossing, crossing_point, fallen, parse_shots, task_of
 from harness.records import Message, Sample
 
 SHOTS = (0, 1, 3, 7)
@@ -35,6 +35,13 @@ def test_examples_and_items_are_apart_and_draws_begin_alike() -> None:
 def test_rows_without_a_target_are_no_examples() -> None:
     with pytest.raises(ConfigError, match="at least 4"):
         task_of([*rows(3), *rows(20, target=())], shots=(0, 1), draws=1, seed=0)
+
+
+def test_a_curve_that_breaks_down_is_told_beside_the_crossing() -> None:
+    curve = np.array([[1.0, 1.0], [1.0, 0.5], [0.0, 0.5], [0.0, 0.0]])
+    assert fallen(curve, SHOTS) == "; after 7 examples it has fallen from 100 % to 0 % itself"
+    assert fallen(curve[:2], SHOTS[:2]) == ""
+    assert fallen(np.zeros((4, 2)), SHOTS) == ""
 
 
 def test_the_crossing_is_interpolated_over_the_logarithm() -> None:
