@@ -16,6 +16,7 @@ import pytest
 from harness.store import Store
 from tests.cluster.local import Local, cluster
 from tests.command import ROOT, environment, harness, samples, texts
+from tests.processes import heed_interrupts
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,12 @@ def wait_for(cache: Path, answers: int) -> None:
 def started(local: Local, cache: Path, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "harness", *map(str, arguments), "--ray", local.address]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment(cache), stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment(cache),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
