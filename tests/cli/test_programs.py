@@ -42,7 +42,8 @@ def test_the_doctor_and_the_cache_speak_json(tmp_path: Path) -> None:
     keys = {"topic", "subject", "verdict", "sentence", "evidence", "settle"}
     assert said["decisions"] and all(set(item) == keys for item in said["decisions"])
     (one, other) = json.loads(harness("cache", "list", "--json", cache=tmp_path).stdout)["answers"]
-    assert set(one) == {"model_sha256", "answers", "bytes", "last_used"}
+    assert set(one) == {"model_sha256", "answers", "scored_texts", "bytes", "last_used"}
+    assert one["scored_texts"] == other["scored_texts"] == 0
     assert one["answers"] + other["answers"] == 3
 
 
