@@ -15,12 +15,13 @@ Floats = NDArray[np.float64]
 
 
 def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike) -> Any:
-    """P(X = k) of ``n`` trials that succeed with probability ``p``, elementwise."""
+    """P(X = k) of ``n`` trials that succeed with probability ``p``, elementwise; 0 outside 0..n."""
     from scipy.special import gammaln, xlog1py, xlogy
 
     k, n, p = np.asarray(k), np.asarray(n), np.asarray(p)
-    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
+    wins = np.clip(k, 0, n)
+    ways = gammaln(n + 1) - gammaln(wins + 1) - gammaln(n - wins + 1)
+    return np.where(k == wins, np.exp(ways + xlogy(wins, p) + xlog1py(n - wins, -p)), 0.0)[()]
 
 
 def cdf(k: ArrayLike, n: ArrayLike, p: ArrayLike) -> Any:

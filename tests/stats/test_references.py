@@ -32,6 +32,7 @@ def test_it_works_elementwise_and_nothing_lies_outside_its_support() -> None:
     wins, counts = np.arange(6)[None, :], np.arange(4)[:, None]
     expected = scipy.stats.binom.pmf(wins, counts, 0.5)
     assert binomial.pmf(wins, counts, 0.5) == pytest.approx(expected, abs=1e-12)
+    assert list(binomial.pmf([-1, 0, 1, 2], 1, 0.0)) == [0, 1, 0, 0]
     assert binomial.cdf([-1, 0, 3], 3, 0.25) == pytest.approx([0, 0.421875, 1])
 
 
