@@ -380,6 +380,11 @@ class Generation:
     seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def tokens(self) -> int:
+        """What it cost: prompt and answer."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:

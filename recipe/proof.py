@@ -65,10 +65,10 @@ def candidates(world: World) -> list[str]:
     return [*HARD, *(d[:CHARACTERS] for d in documents)]
 
 
-def undecided(logits: np.ndarray) -> list[int]:
-    """Positions where the best token leads by no more than `TIE`: a closer call is rounding's."""
+def leads(logits: np.ndarray, tie: float = TIE) -> np.ndarray:
+    """Where the best token leads by more than `tie`, by position: a closer call is rounding's."""
     best = np.partition(logits, -2, axis=1)[:, -2:]
-    return np.flatnonzero(best[:, 1] - best[:, 0] <= TIE).tolist()
+    return best[:, 1] - best[:, 0] > tie
 
 
 def probes(ids: list[int], vocab: int) -> list[int]:
@@ -123,7 +123,7 @@ def _stored(ids: list[int], logits: np.ndarray) -> dict[str, object]:
     return {
         "ids": ids,
         "top": logits.argmax(1).tolist(),
-        "undecided": undecided(logits),
+        "undecided": np.flatnonzero(~leads(logits)).tolist(),
         "top_logits": [round(float(x), 4) for x in logits.max(1)],
         "probes": [
             [round(float(x), 4) for x in line] for line in logits[:, probes(ids, logits.shape[1])]

@@ -247,7 +247,6 @@ def _compared(runs: Mapping[str, Sequence[Timing]]) -> Flips:
 def _say_speeds(
     files: Mapping[str, ModelFile], turns: Mapping[str, Sequence[Speed]], work: tuple[int, int]
 ) -> None:
-
     from harness import numbers
     from harness.experiment.speed import ratios
     from harness.measured import Speed

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from recipe.gemma.model import chat
-from recipe.proof import HARD, Reader
+from recipe.proof import HARD, Reader, leads
 
 TIE = 0.05  # logits: a closer call between the two best is rounding's
 TEXTS = (
@@ -69,8 +69,7 @@ def agreement(
             ids = reader.tokenize(text)
             theirs = reader.logits(ids)
             ours = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
-            best = np.partition(ours, -2, axis=1)[:, -2:]
-            clear = best[:, 1] - best[:, 0] > TIE
+            clear = leads(ours, TIE)
             positions += len(ids)
             decided += int(clear.sum())
             same += int((ours.argmax(1) == theirs.argmax(1))[clear].sum())

@@ -107,7 +107,7 @@ class Predictability:
             self.notes.append(habits(self.samples, rounds).line(seat.stage, way))
             passed = np.array([[item.passed for item in answers] for answers in rounds])
             told = [a.generation for answers in rounds for a in answers if a.generation is not None]
-            cost = sum(item.prompt_tokens + item.completion_tokens for item in told)
+            cost = sum(item.tokens for item in told)
             yield ArmScores(
                 NAME, seat.stage, way, passed.min(axis=0), np.ones(len(self.samples)),
                 cost / len(self.samples),

@@ -169,7 +169,7 @@ class FillIn:
 
     def _scores(self, seat: Seat, way: str, answers: Sequence[Generation]) -> Iterator[ArmScores]:
         pairs = list(zip(self.items, answers, strict=True))
-        cost = sum(a.prompt_tokens + a.completion_tokens for a in answers) / len(answers)
+        cost = sum(a.tokens for a in answers) / len(answers)
         columns = {
             EXACT: [_exact(item, answer) for item, answer in pairs],
             EDIT: [_edits(item, answer) for item, answer in pairs],

@@ -143,5 +143,5 @@ def _scores(name: str, seat: Seat, way: str, pairs: Sequence[tuple[Sample, Answe
             sizes[place[unit]] += 1
     values[sizes == 0] = np.nan
     told = [answer.generation for _, answer in pairs if answer.generation is not None]
-    cost = sum(item.prompt_tokens + item.completion_tokens for item in told)
+    cost = sum(item.tokens for item in told)
     return ArmScores(name, seat.stage, way, values, sizes, cost / max(len(told), 1))

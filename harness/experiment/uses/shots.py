@@ -121,7 +121,7 @@ class Adaptation:
             for examples in draws:
                 prompts = self._prompts(seat, way, examples[:shots])
                 answers = seat.answers(way, prompts, self.sampling)
-                cost = sum(a.prompt_tokens + a.completion_tokens for a in answers) / len(answers)
+                cost = sum(a.tokens for a in answers) / len(answers)
                 for number, (item, answer) in enumerate(zip(self.task.asked, answers, strict=True)):
                     failed = answer.finish_reason == "failed"
                     right = not failed and all_pass(judge(item, answer.answer, code=_OFF))

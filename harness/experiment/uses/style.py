@@ -145,7 +145,7 @@ class Style:
             values[unit] += found[-1].mean
             sizes[unit] += 1
         values[sizes == 0] = np.nan
-        cost = sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
+        cost = sum(answer.tokens for answer in answers)
         return ArmScores(NAME, seat.stage, way, values, sizes, cost / len(answers))
 
 
