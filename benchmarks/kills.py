@@ -232,8 +232,8 @@ def campaign(deed: Deed, n: int, start: int) -> tuple[Counter[str], list[str]]:
 @contextlib.contextmanager
 def deeds(wanted: Mapping[str, int]) -> Iterator[list[tuple[Deed, int]]]:
     """The deeds with how often to do each, the hub they need being up."""
-    from tests.hub import Hub
-    from tests.models.raw import of_level
+    from tests.support.hub import Hub
+    from tests.support.raw_gguf import of_level
 
     with tempfile.TemporaryDirectory() as place, Hub() as hub:
         found: list[tuple[Deed, int]] = []

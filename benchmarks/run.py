@@ -277,7 +277,7 @@ def memory(options: argparse.Namespace) -> list[str]:
 
 def scaling(options: argparse.Namespace) -> list[str]:
     """Time per item from 50 to thousands of items, on a model small enough for it to show."""
-    from tests.tinygguf import write_llama
+    from tests.support.tinygguf import write_llama
 
     rows = [
         "## Scaling with the number of items (tiny random model, 8 tokens each)",

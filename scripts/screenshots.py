@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser import chromium, opened  # noqa: E402
+from tests.support.browser import chromium, opened  # noqa: E402
 
 SHOTS = (
     ("desktop", 1200, False, ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness.process
-from tests.processes import exists, heed_interrupts
+from tests.support.processes import exists, heed_interrupts
 
 _PROGRAM = """
 import sys

@@ -40,7 +40,7 @@ def recovered(raw: Shift | None, arm: Shift) -> Estimate:
 
     A ratio of two sums: leaving each answer out in turn gives its standard error (Tukey 1958), and
     Student's t with n − 1 degrees the interval. [BCa covers 88 % with 40 answers of many lengths,
-    this 94 %: tests/test_shift.py.]
+    this 94 %: tests/analysis/test_shift.py.]
     """
     from scipy.special import stdtrit
 

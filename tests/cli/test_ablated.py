@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import harness, samples, table
+from tests.support.command import harness, samples, table
 
 ROWS = [
     {"id": "a", "prompt": "Where does Jalen live? Use no comma.",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from tests.processes import heed_interrupts
-from tests.tinygguf import CHATML, write_llama
+from tests.support.processes import heed_interrupts
+from tests.support.tinygguf import CHATML, write_llama
 
 ROOT = Path(__file__).parents[2]
 PAIR = [("base", "base"), ("instruct", "dpo")]

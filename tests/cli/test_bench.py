@@ -9,8 +9,8 @@ import pytest
 
 from harness.experiment.speed import ratios, speeds
 from harness.measured import Speed
-from tests import tinygguf
-from tests.command import harness, here
+from tests.support import tinygguf
+from tests.support.command import harness, here
 
 SHORT = ["--prompt", 32, "--decode", 4]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, environment, harness, here
+from tests.support.command import ROOT, environment, harness, here
 
 PAIR = ("--base", "models/tiny-base-F16.gguf", "--instruct", "models/tiny-dpo-F16.gguf")
 
@@ -262,7 +262,7 @@ def test_gaps_are_filled_by_tokens_by_wrapper_and_by_asking(gaps: Path, tmp_path
 def test_a_model_without_the_tokens_says_that_it_cannot_express_it(
     gaps: Path, tmp_path: Path
 ) -> None:
-    from tests import tinygguf
+    from tests.support import tinygguf
 
     plain = tinygguf.write_llama(tmp_path / "plain.gguf")
     done = harness(

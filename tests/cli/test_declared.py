@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import harness
+from tests.support.command import harness
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = """\

@@ -16,7 +16,7 @@ import pytest
 from harness.cli import main
 from harness.errors import OutputError
 from harness.reporting import read_run, writable
-from tests.tinygguf import CHATML, write_llama
+from tests.support.tinygguf import CHATML, write_llama
 
 ROWS: list[dict[str, Any]] = [
     {"id": "one", "prompt": "Where is Lyon?", "target": "France"},

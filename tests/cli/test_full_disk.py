@@ -1,6 +1,6 @@
 """A disk that fills up: one line, exit code 2, nothing lost, nothing left behind.
 
-The disk is a small tmpfs in a namespace of the command's own (:mod:`tests.smalldisk`); the
+The disk is a small tmpfs in a namespace of the command's own (:mod:`tests.support.smalldisk`); the
 download, which asks for free space before it begins, meets a limit on the size of files instead.
 """
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, harness, texts
-from tests.hub import Hub
-from tests.models.raw import of_level
-from tests.smalldisk import SmallDisk, possible
+from tests.support.command import ROOT, harness, texts
+from tests.support.hub import Hub
+from tests.support.raw_gguf import of_level
+from tests.support.smalldisk import SmallDisk, possible
 
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(not possible(), reason="needs Linux' user namespaces")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.reporting import Run, write_run
-from tests import scored
+from tests.support import scored
 
 ODD = st.sampled_from(
     [

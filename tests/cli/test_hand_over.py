@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.errors import ConfigError
 from harness.reporting.tables import TABLES
 from harness.sanitize import for_markdown
-from tests.tinygguf import CHATML, write_llama
+from tests.support.tinygguf import CHATML, write_llama
 
 SUITE: list[dict[str, Any]] = [
     {"id": "one", "prompt": "Where is Lyon?", "target": "France"},

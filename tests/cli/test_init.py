@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment, harness, here, samples
+from tests.support.command import ROOT, environment, harness, here, samples
 
 
 @pytest.mark.slow

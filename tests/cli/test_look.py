@@ -14,7 +14,7 @@ import pytest
 from harness.cli import main
 from harness.records import Condition, Scored
 from harness.reporting import Run, write_run
-from tests import scored
+from tests.support import scored
 
 QA = Condition("base", "F16", "qa")
 NATIVE = Condition("dpo", "F16", "native")

@@ -11,7 +11,7 @@ import pytest
 
 from harness.experiment.opinion import Preference, accord, calibrated, threshold
 from harness.hashing import file_sha256
-from tests.command import ROOT, harness, here, samples
+from tests.support.command import ROOT, harness, here, samples
 
 JUDGE = ROOT / "models/tiny-dpo-F16.gguf"
 

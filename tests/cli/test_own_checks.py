@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment, harness, samples
+from tests.support.command import ROOT, environment, harness, samples
 
 PAGE = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, harness, here, samples, table
+from tests.support.command import ROOT, harness, here, samples, table
 
 PROMPTS = "Where does Jalen live?\nWrite one line about <b>tea</b> | and trees.\n"
 

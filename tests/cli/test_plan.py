@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.stats.power import minimum_detectable_effect
-from tests.command import ROOT, harness, here
+from tests.support.command import ROOT, harness, here
 
 EXPERIMENT = f"""\
 name: planned

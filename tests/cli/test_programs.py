@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, harness
+from tests.support.command import ROOT, harness
 
 
 @pytest.mark.slow

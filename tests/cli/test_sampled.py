@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, here, samples
+from tests.support.command import ROOT, here, samples
 
 EXPERIMENT = f"""\
 name: sampled

@@ -10,8 +10,8 @@ import pytest
 from harness.cli import main
 from harness.reporting import read_run
 from harness.reporting.shift import shift_table
-from tests import tinygguf
-from tests.browser import chromium, opened
+from tests.support import tinygguf
+from tests.support.browser import chromium, opened
 
 MODELS = Path(__file__).parent.parent.parent / "models"
 DPO = MODELS / "tiny-dpo-F16.gguf"

@@ -12,7 +12,7 @@ import pytest
 
 from harness.checks import registry
 from harness.cli import main
-from tests.command import harness
+from tests.support.command import harness
 
 GOOD = {"id": "good", "prompt": "Name a tea.", "target": "Assam"}
 

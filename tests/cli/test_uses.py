@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.command import ROOT, harness
+from tests.support.command import ROOT, harness
 
 USES = {"text": "pages", "infill": "tiny-gaps", "draws": 0, "wrappers": "qa", "limit": 2}
 EXPERIMENT: dict[str, Any] = {

@@ -17,8 +17,8 @@ from harness.cli import main
 from harness.cli.view import pages_server
 from harness.reporting import Run, write_run
 from harness.reporting.runs import find_live
-from tests.browser import chromium
-from tests.scored import manifest, run
+from tests.support.browser import chromium
+from tests.support.scored import manifest, run
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment, samples, table
+from tests.support.command import ROOT, environment, samples, table
 
 PAGE = (ROOT / "docs/your-own.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"(?:Save as `([^`]+)`:\n\n)?```(\w+)\n(.*?)```", re.DOTALL)

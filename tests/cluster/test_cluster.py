@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from harness.store import Store
-from tests.cluster.local import Local, cluster
-from tests.command import ROOT, environment, harness, samples, texts
-from tests.processes import heed_interrupts
+from tests.support.command import ROOT, environment, harness, samples, texts
+from tests.support.local_cluster import Local, cluster
+from tests.support.processes import heed_interrupts
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import yaml
 
 from harness.cli import app
 from harness.cli.options import with_address
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 EXAMPLES = ROOT / "docs" / "scale"
 

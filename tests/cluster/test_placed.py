@@ -12,7 +12,7 @@ from harness.crew import Shares
 from harness.errors import ModelError
 from harness.models import inspect_model
 from harness.records import Adapter, Condition, EngineSettings, RenderedPrompt, Request, Sampling
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 MODEL = ROOT / "models" / "tiny-base-F16.gguf"
 LORA = ROOT / "models" / "tiny-sft-lora.gguf"

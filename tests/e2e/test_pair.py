@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.models import quantize
-from tests.command import ROOT, harness, here, table
-from tests.hub import Hub
-from tests.tinygguf import CHATML, write_llama
+from tests.support.command import ROOT, harness, here, table
+from tests.support.hub import Hub
+from tests.support.tinygguf import CHATML, write_llama
 
 REPOS = {
     "QuantFactory/SmolLM2-135M-GGUF": ("SmolLM2-135M", None, 1),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.command import ROOT, harness, samples, table, texts
+from tests.support.command import ROOT, harness, samples, table, texts
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.command import ROOT, environment, harness, here, samples, table, texts
-from tests.processes import heed_interrupts
+from tests.support.command import ROOT, environment, harness, here, samples, table, texts
+from tests.support.processes import heed_interrupts
 
 LEVELS = {"from": "F16", "make": ["Q8_0"]}
 EXPERIMENT = {

@@ -20,7 +20,7 @@ from harness.experiment.generate import Answered, generate
 from harness.experiment.watch import Watcher
 from harness.records import Generation
 from harness.store import Store
-from tests.endpoint.faulty import Asked, FaultyServer, Reply, said, value
+from tests.support.faulty_server import Asked, FaultyServer, Reply, said, value
 
 PROMPTS = [f"prompt {number} of a dozen" for number in range(12)]
 KEY = "sk-a/secret_key.that-nobody-may-see"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, environment, harness, samples
-from tests.endpoint.servers import llama_cpp_server, llama_server
-from tests.processes import heed_interrupts
+from tests.support.command import ROOT, environment, harness, samples
+from tests.support.processes import heed_interrupts
+from tests.support.real_servers import llama_cpp_server, llama_server
 
 pytestmark = pytest.mark.slow
 
@@ -245,7 +245,7 @@ def test_a_key_is_told_to_the_server_and_to_nobody_else(folder: Path) -> None:
 
 def test_no_file_and_no_line_holds_the_key(folder: Path) -> None:
     """Neither where it opens the server, nor where the server says it back in everything."""
-    from tests.endpoint.faulty import Asked, FaultyServer, Reply, said
+    from tests.support.faulty_server import Asked, FaultyServer, Reply, said
 
     key = "sk-a/very.secret_key-said-back"
 

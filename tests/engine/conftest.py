@@ -18,7 +18,7 @@ from harness.records import (
     Rerank,
     Sampling,
 )
-from tests import tinygguf
+from tests.support import tinygguf
 
 EXACT = EngineSettings(chunk=32, threads=1)
 

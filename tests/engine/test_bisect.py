@@ -15,9 +15,10 @@ from harness.engine import Engine
 from harness.errors import ContextOverflow, EngineCrashed, EngineError
 from harness.records import Rerank
 from tests.engine.conftest import EXACT, Ask, make_requests, mixed_texts
-from tests.processes import exists, heed_interrupts
+from tests.support.command import ROOT
+from tests.support.processes import exists, heed_interrupts
 
-CRASHING = str(Path(__file__).parent / "crashing.py")
+CRASHING = str(ROOT / "tests/support/crashing_worker.py")
 
 
 def test_the_request_that_kills_the_child_is_found_and_the_rest_is_answered(
@@ -184,7 +185,7 @@ def test_a_parent_that_ends_leaves_no_child(tiny: Path, fate: signal.Signals) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         preexec_fn=heed_interrupts,
     )
     assert parent.stdout is not None

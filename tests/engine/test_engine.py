@@ -10,8 +10,8 @@ import pytest
 from harness.engine import Engine, dismiss_spares, engine_identity, open_tokenizer, pipe
 from harness.errors import ContextOverflow, EngineError, ModelInvalid
 from harness.records import EngineSettings, LogitRules, Sampling
-from tests import tinygguf
 from tests.engine.conftest import EXACT, Ask, make_requests, mixed_texts
+from tests.support import tinygguf
 
 
 def test_every_request_is_answered_once(engine: Engine, ask: Ask) -> None:

@@ -12,8 +12,8 @@ import pytest
 from harness import native
 from harness.engine import Engine
 from harness.records import EngineSettings, Request
-from tests import tinygguf
 from tests.engine.conftest import make_requests
+from tests.support import tinygguf
 
 ROOT = Path(__file__).parents[2]
 REAL = {

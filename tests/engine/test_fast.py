@@ -8,9 +8,9 @@ import pytest
 
 from harness.engine import Engine
 from harness.records import EngineSettings, Generation, Request
-from tests import tinygguf
 from tests.engine.conftest import make_requests
 from tests.engine.test_exact import mixed
+from tests.support import tinygguf
 
 PREFIX = "The notes below were written by a careful observer, day after day. " * 3
 

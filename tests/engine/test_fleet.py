@@ -14,8 +14,9 @@ from harness.engine import Engine, Fleet, open_engine
 from harness.engine.life import Absent
 from harness.errors import ContextOverflow, EngineError
 from tests.engine.conftest import EXACT, Ask, mixed_texts
+from tests.support.command import ROOT
 
-CRASHING = Path(__file__).parent / "crashing.py"
+CRASHING = ROOT / "tests/support/crashing_worker.py"
 
 
 @pytest.mark.slow

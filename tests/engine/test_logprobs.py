@@ -12,8 +12,8 @@ from harness.engine.logprobs import score_rows
 from harness.errors import ContextOverflow, EngineError
 from harness.records import Passage, Rerank
 from harness.stats.divergence import kl_divergence, log_softmax
-from tests import tinygguf
 from tests.engine.conftest import EXACT, Ask
+from tests.support import tinygguf
 
 
 def tokens(engine: Engine, text: str) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ import yaml
 
 from harness.engine import Engine
 from harness.errors import UnsupportedModel
-from tests import tinygguf
-from tests.command import harness, here
 from tests.engine.conftest import EXACT, make_requests
+from tests.support import tinygguf
+from tests.support.command import harness, here
 
 ENCODER = {"bert.pooling_type": 1, "bert.attention.causal": False}
 EMBEDDING = "an embedding or reranking model"

@@ -10,7 +10,7 @@ import pytest
 from harness.config import parse_experiment
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, resolve_models
-from tests.command import ROOT, harness, samples
+from tests.support.command import ROOT, harness, samples
 
 EXPERIMENT = """\
 name: echo
@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-backend\nVersion: 1\n")
     (about / "entry_points.txt").write_text(
-        "[gguf_pair_harness.backends]\necho = tests.echo_backend:Echo\n"
+        "[gguf_pair_harness.backends]\necho = tests.support.echo_backend:Echo\n"
     )
     (site / "llama_cpp.py").write_text("raise SystemExit('llama.cpp was imported')\n")
     (site / "echo.yaml").write_text(EXPERIMENT)
@@ -70,7 +70,7 @@ def test_a_backend_of_its_own_runs_resumes_scores_and_reports_without_llama_cpp(
 
 
 def test_the_file_is_short() -> None:
-    assert len((ROOT / "tests/echo_backend.py").read_text().splitlines()) < 60
+    assert len((ROOT / "tests/support/echo_backend.py").read_text().splitlines()) < 60
 
 
 def test_a_backend_that_is_not_there_is_named_with_its_near_miss() -> None:

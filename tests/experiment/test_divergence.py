@@ -16,7 +16,7 @@ from harness.experiment.measure import pieces
 from harness.measured import Divergence, LogitBlock
 from harness.models import inspect_model, quantize
 from harness.records import EngineSettings
-from tests import tinygguf
+from tests.support import tinygguf
 
 ROOT = Path(__file__).parent.parent.parent
 DPO = ROOT / "models" / "tiny-dpo-F16.gguf"

@@ -9,7 +9,7 @@ import pytest
 from harness.engine.stream import Cutter
 from harness.experiment.early import saved
 from harness.records import Generation
-from tests.command import harness, samples
+from tests.support.command import harness, samples
 
 EXPERIMENT = """\
 name: early

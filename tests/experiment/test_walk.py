@@ -19,8 +19,8 @@ from harness.experiment.llama import LlamaCpp
 from harness.experiment.suites import limited
 from harness.protocols import OnToken
 from harness.records import OPENING_REMOVED, EngineSettings, Generation, ModelFile, Request, Sample
-from tests.command import table
-from tests.tinygguf import CHATML, write_llama
+from tests.support.command import table
+from tests.support.tinygguf import CHATML, write_llama
 
 ROWS: list[dict[str, Any]] = [
     {"id": "one", "category": "fact", "prompt": "Where is Lyon?", "target": "France"},

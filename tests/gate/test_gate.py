@@ -13,7 +13,7 @@ import pytest
 from benchmarks.gate import MUTATIONS, REWRITES, Project, caught
 from harness.gate.baseline import Source, read_baseline, write_baseline
 from harness.gate.sources import lost_parts
-from tests.command import harness
+from tests.support.command import harness
 
 REPLY = "`Reply:` for `Answer:`"
 FAST = ("wrong stop string", "few-shot block dropped", "prefill lost in the experiment")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gate import MUTATIONS, Project
-from tests.command import environment
 from tests.gate.test_gate import REPLY, project
+from tests.support.command import environment
 
 __all__ = ["project"]  # a project with a baseline of its own
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, environment
+from tests.support.command import ROOT, environment
 
 GUIDE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 OWN = ROOT / ".github" / "workflows" / "gate.yml"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.models import families, resolve_family
-from tests.hub import TOKEN, Hub
-from tests.models.raw import gguf, of_level, u32
+from tests.support.hub import TOKEN, Hub
+from tests.support.raw_gguf import gguf, of_level, u32
 
 SMALL = of_level("Q4_K_M")
 # The client writes to disk in pieces of 10 MB: two of them, so that something is there to keep.

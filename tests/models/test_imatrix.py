@@ -14,7 +14,7 @@ from harness.errors import ModelError
 from harness.models import inspect_model, quantize
 from harness.models.imatrix.compute import compute_imatrix
 from harness.models.imatrix.file import read_imatrix
-from tests.tinygguf import BOS, write_llama
+from tests.support.tinygguf import BOS, write_llama
 
 TEXTS = ["Hello world, this is a prompt.", "Another one!"]
 

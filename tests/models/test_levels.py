@@ -9,7 +9,7 @@ import pytest
 from harness.errors import ModelInvalid, ModelNotFound
 from harness.models import inspect_model, quantize, require_level
 from harness.models.levels import choose, misnamed
-from tests.tinygguf import write_llama
+from tests.support.tinygguf import write_llama
 
 SHARDS = ("Q4_K_M/X-Q4_K_M-00001-of-00002.gguf", "Q4_K_M/X-Q4_K_M-00002-of-00002.gguf")
 

@@ -13,7 +13,7 @@ import pytest
 from harness.cli import main
 from harness.errors import ModelInvalid
 from harness.models.inspect import describe
-from tests.models.raw import (
+from tests.support.raw_gguf import (
     ARRAY,
     STRING,
     TENSORS,

@@ -23,9 +23,9 @@ from harness.models import (
     resolve_family,
 )
 from harness.records import ModelFile
-from tests.models.raw import TOKENS, metadata, string, strings, u32, write
-from tests.models.raw import gguf as raw_gguf
-from tests.tinygguf import CHATML, write_llama
+from tests.support.raw_gguf import TOKENS, metadata, string, strings, u32, write
+from tests.support.raw_gguf import gguf as raw_gguf
+from tests.support.tinygguf import CHATML, write_llama
 
 
 def model(tmp_path: Path, name: str, **changes: tuple[str, bytes] | None) -> ModelFile:

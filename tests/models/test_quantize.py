@@ -15,8 +15,8 @@ import pytest
 from harness.cli import main
 from harness.errors import QuantizeError
 from harness.models import inspect_model, quantize, resolve_model
-from tests.models.raw import write
-from tests.tinygguf import write_llama
+from tests.support.raw_gguf import write
+from tests.support.tinygguf import write_llama
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -166,7 +166,7 @@ def test_an_experiments_spec_finds_levels_in_a_folder_or_by_placeholder(
 def test_split_models_are_read_and_quantized_whole(source: Path, tmp_path: Path) -> None:
     low = pytest.importorskip("llama_cpp").llama_cpp
     assert low  # the bindings are there; the split itself is written by hand
-    from tests.models.split import split
+    from tests.support.split_gguf import split
 
     first = split(source, tmp_path / "split")
     whole, parts = inspect_model(source), inspect_model(first)

@@ -17,7 +17,7 @@ from harness.jinja.chat import render_chat_template  # noqa: E402
 from recipe.gemma import convert, model, proof, train  # noqa: E402
 from recipe.gemma.row import HERE  # noqa: E402
 from recipe.proof import Reader  # noqa: E402
-from tests.recipe.gemma_mini import write_mini  # noqa: E402
+from tests.support.gemma_mini import write_mini  # noqa: E402
 
 PLAN = train.Plan(rank=4, alpha=8.0, rows=2, rate=0.02, warmup=1, mass=0.9, threads=1,
                   save_every=2, half=False)  # fmt: skip

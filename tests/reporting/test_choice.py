@@ -10,8 +10,8 @@ import pytest
 
 from harness.reporting.choice import as_lines
 from harness.reporting.html.choose import write_choice
-from tests.browser import chromium, require_browser
-from tests.chosen import chosen
+from tests.support.browser import chromium, require_browser
+from tests.support.chosen import chosen
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 from harness.records import Condition
 from harness.reporting import Run, write_run
 from harness.reporting.html import explorer as page
-from tests.browser import chromium, opened, require_browser
-from tests.chosen import chosen
-from tests.scored import manifest, passes, row, run, sample
+from tests.support.browser import chromium, opened, require_browser
+from tests.support.chosen import chosen
+from tests.support.scored import manifest, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
 QA = Condition("base", "F16", "qa")

@@ -17,8 +17,8 @@ from harness.records import Cell
 from harness.reporting import Run
 from harness.reporting.plots import PICTURES, flips, levels, pareto, write_plots
 from harness.reporting.plots.drawing import BASE, BEST, INSTRUCT, OTHERS, WRAPPED
-from tests.scored import manifest, run
-from tests.test_levels import ARM, analysed, apart, noisy
+from tests.analysis.test_levels import ARM, analysed, apart, noisy
+from tests.support.scored import manifest, run
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from harness.analysis import analyse
 from harness.records import Condition, RunManifest, Scored
 from harness.reporting import Run, summary_table, write_run
-from tests.scored import EXPERIMENT, manifest, passes, row, run, sample
+from tests.support.scored import EXPERIMENT, manifest, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
 QA = Condition("base", "F16", "qa")

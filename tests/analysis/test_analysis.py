@@ -11,7 +11,7 @@ from harness.analysis import Analysis, analyse
 from harness.experiment.judging import unasked
 from harness.records import Condition, Scored
 from harness.stats.power import exact_power
-from tests.scored import BITS, control, passes, row, run, sample
+from tests.support.scored import BITS, control, passes, row, run, sample
 
 RAW = Condition("base", "F16", "raw")
 QA = Condition("base", "F16", "qa")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 
 def site(folder: Path) -> Path:
@@ -17,7 +17,7 @@ def site(folder: Path) -> Path:
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: wandering-backend\nVersion: 1\n")
     (about / "entry_points.txt").write_text(
-        "[gguf_pair_harness.backends]\nwandering = tests.cluster.wandering:Wandering\n"
+        "[gguf_pair_harness.backends]\nwandering = tests.support.wandering_backend:Wandering\n"
     )
     return folder
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from harness.analysis import decide
 from harness.records import Condition, Decision, Scored
-from tests.scored import passes, run, sample
-from tests.test_analysis import NATIVE, QA, RAW, analysed
+from tests.analysis.test_analysis import NATIVE, QA, RAW, analysed
+from tests.support.scored import passes, run, sample
 
 FEW = Condition("base", "F16", "few")
 

@@ -1,4 +1,4 @@
-"""A worker that comes to grief on purpose: ``crashing.py HOW ARGUMENT...``.
+"""A worker that comes to grief on purpose: ``crashing_worker.py HOW ARGUMENT...``.
 
 ``abort KEY...`` dies like a native assert when it starts one of these requests, ``raise KEY...``
 and ``memory KEY...`` run into an error there, ``always`` dies at any request; ``judge FILE`` dies

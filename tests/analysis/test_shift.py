@@ -10,7 +10,7 @@ import pytest
 from harness.analysis.shift import recovered, shift_decisions, shift_rows
 from harness.measured import Measured, Position, Shift
 from harness.records import Condition
-from tests.test_levels import analysed
+from tests.analysis.test_levels import analysed
 
 RAW = Condition("base", "F16", "raw")
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from tests.command import ROOT, environment
+from tests.support.command import ROOT, environment
 
 _SCRIPT = """\
 mount -t tmpfs -o size=$1k tmpfs "$2" || exit 99

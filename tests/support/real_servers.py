@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from tests.command import ROOT
+from tests.support.command import ROOT
 
 MODELS = ROOT / "models"
 

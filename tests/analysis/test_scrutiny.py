@@ -10,8 +10,8 @@ import pytest
 from harness.analysis import Analysis, decide
 from harness.records import ABLATED, Condition, Scored, Views
 from harness.reporting.report import report_text
-from tests.scored import manifest, passes, run, sample
-from tests.test_analysis import NATIVE, QA, RAW, analysed
+from tests.analysis.test_analysis import NATIVE, QA, RAW, analysed
+from tests.support.scored import manifest, passes, run, sample
 
 BARE = replace(QA, strategy=QA.strategy + ABLATED)
 

@@ -31,6 +31,7 @@ from harness.records import (
     request_key,
 )
 from harness.store import Removed, Store
+from tests.support.command import ROOT
 
 PROMPT = RenderedPrompt(
     text="Q", token_ids=(1, 2), stops=("\nQ:",), bos_count=1, special_tokens=(), template_sha256="t"
@@ -200,7 +201,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.test_store import Store, generation, request
+from tests.store.test_store import Store, generation, request
 store = Store(Path(sys.argv[1]))
 for number in range(10**9):
     store.add(request(number), generation(number))
@@ -213,7 +214,7 @@ for number in range(10**9):
 def test_a_killed_writer_loses_nothing_it_had_stored(tmp_path: Path) -> None:
     """Kill for real, several times at random moments, into the same file."""
     path = tmp_path / "s.sqlite"
-    root = str(Path(__file__).parent.parent)
+    root = str(ROOT)
     for attempt in range(6):
         script = [sys.executable, "-c", WRITER, str(path), root]
         writer = subprocess.Popen(script, stdout=subprocess.PIPE, text=True, cwd=root)

@@ -13,7 +13,7 @@ from harness.analysis.levels import further_than, level_rows, what_decided
 from harness.measured import Divergence, Measured
 from harness.records import Condition
 from harness.stats.power import items_for_margin
-from tests.scored import passes, sample
+from tests.support.scored import passes, sample
 
 LEVELS = ("F16", "Q8_0", "Q4_K_M", "Q2_K")
 ARM = Condition("model", "F16", "native")

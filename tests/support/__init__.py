@@ -1,0 +1,1 @@
+"""What tests share: models and servers made for them, a command driven, made-up scores."""
