@@ -16,9 +16,8 @@ from harness import strategies
 from harness.config import Experiment, load_experiment
 from harness.errors import ConfigError
 from harness.experiment import Backends, Finding, StageModel, resolve_models, with_pair
-from harness.experiment.backend import fitted_settings
-from harness.experiment.kept import request_of
 from harness.experiment.override import at_level
+from harness.experiment.resolve import fitted_settings
 from harness.protocols import Backend
 from harness.records import (
     Arm,
@@ -188,10 +187,15 @@ class Asking:
                 seat.backend.tokenizer,
                 chat_template=seat.model.chat_template,
             )
-            request = request_of(
-                seat.model, arm.label, prompt, sampling,
-                identity=seat.backend.identity, sample_id=sample.id, seed=self.experiment.seed,
-            )  # fmt: skip
+            request = Request.keyed(
+                prompt,
+                sampling,
+                sample_id=sample.id,
+                condition=Condition(*seat.model.cell, arm.label),
+                model_sha256=seat.model.model.sha256,
+                engine=seat.backend.identity,
+                seed=self.experiment.seed,
+            )
             # Two strategies may come to the same tokens; each has its own column here.
             yield replace(request, key=f"{request.key}-{number}")
 

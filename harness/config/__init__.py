@@ -7,6 +7,7 @@ per stage, suites, decoding and engine settings, and what the recovered share co
 
 from __future__ import annotations
 
+from harness.config.aims import Contrast, Ends, Measure, Names, Uses
 from harness.config.arms import (
     BASE_STRATEGIES,
     CONTROL_NAMES,
@@ -18,7 +19,6 @@ from harness.config.arms import (
     StrategyEntry,
     strategy_entry,
 )
-from harness.config.asked import Contrast, Ends, Measure, Names, Uses
 from harness.config.engine import EngineConfig, RayConfig, SamplingConfig
 from harness.config.experiment import NAME_LENGTH, Experiment
 from harness.config.loading import load_experiment, parse_experiment

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from harness.config.aims import Contrast, Ends, Measure, Uses
 from harness.config.arms import (
     BASE_STRATEGIES,
     CONTROLS,
@@ -16,7 +17,6 @@ from harness.config.arms import (
     Responder,
     StrategyEntry,
 )
-from harness.config.asked import Contrast, Ends, Measure, Uses
 from harness.config.engine import EngineConfig, SamplingConfig
 from harness.config.section import Section, nameable
 from harness.config.stages import AS_IS, ENDPOINT, MadeLevels, StageEntry

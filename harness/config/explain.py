@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.config.aims import Contrast, Ends, Measure, Uses
 from harness.config.arms import Constant, StrategyEntry
-from harness.config.asked import Contrast, Ends, Measure, Uses
 from harness.config.engine import EngineConfig, SamplingConfig
 from harness.config.experiment import Experiment
 from harness.config.section import Section

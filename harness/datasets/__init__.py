@@ -8,7 +8,8 @@ A row needs no id (one is made of its text) and no checks: nothing is judged the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ __all__ = [
     "TARGET",
     "Line",
     "Source",
+    "limited",
     "load_suite",
     "locate",
     "own_place",
@@ -129,3 +131,19 @@ def read_suite(source: Source, *, validate: Validate) -> Iterator[Line]:
             if sample is not None:
                 seen[sample.id] = (file, number)
             yield Line(file, number, sample, problems)
+
+
+def limited(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
+    """The first ``limit`` items taken in turn from every category, in the suite's own order.
+
+    A smaller limit is a subset of a larger one, and both cover the categories evenly.
+    """
+    if limit is None or limit >= len(samples):
+        return tuple(samples)
+    seen: dict[str, int] = defaultdict(int)
+    ranked = []
+    for position, sample in enumerate(samples):
+        ranked.append((seen[sample.category], position))
+        seen[sample.category] += 1
+    chosen = {position for _, position in sorted(ranked)[:limit]}
+    return tuple(sample for position, sample in enumerate(samples) if position in chosen)

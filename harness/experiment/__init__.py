@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from harness.experiment.backend import BackendKind, Backends, Finding, StageModel
+from harness.experiment.override import with_pair
 from harness.experiment.prepare import Prepared, RunOptions, prepare
 from harness.experiment.rescore import Changed, Rescored, rescore, rewrite
-from harness.experiment.resolve import resolve_models, with_pair
+from harness.experiment.resolve import resolve_models
 from harness.experiment.walk import RunResult, run
 from harness.experiment.watch import Watcher
 

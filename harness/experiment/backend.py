@@ -10,12 +10,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import models
 from harness.config import ENDPOINT, LLAMA_CPP, Experiment
 from harness.errors import ConfigError, OutOfMemory
 from harness.intake import near, shown
@@ -36,9 +35,6 @@ Say = Callable[[str], None]
 
 PER_DEVICE = 128
 """Requests that another device must have before its child process pays for its start."""
-
-PLANNING_TOKENS = 2048
-"""Tokens per sequence assumed when layers are fitted to a device before prompts are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,10 @@ class StageModel:
     def cell(self) -> Cell:
         """Where it stands in the grid."""
         return Cell(self.stage, self.level)
+
+    def engine_name(self, settings: EngineSettings) -> str:
+        """What its engine's notes are kept under: the file, and how it is run."""
+        return f"{self.model.sha256}/{settings.mode}/{settings.n_gpu_layers}"
 
     def refusal(self, arm: Arm, template: Template) -> str | None:
         """Why this model cannot be asked through an arm, None when it can."""
@@ -174,40 +174,6 @@ def _loaded(name: str) -> BackendKind:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name} ({known[name]}) cannot be loaded: {error}") from error
     return kind
-
-
-def fitted_settings(
-    experiment: Experiment,
-    stage_models: Sequence[StageModel],
-    backends: Backends,
-    lowered: Mapping[Cell, int],
-) -> tuple[dict[Cell, EngineSettings], list[str]]:
-    """Each stage model's settings, and what was chosen; ``auto`` layers are fitted to devices.
-
-    ``lowered`` holds the layers of models that did not load with what was fitted.
-    """
-    settings: dict[Cell, EngineSettings] = {}
-    notes: list[str] = []
-    wanted = experiment.engine.n_gpu_layers
-    for item in stage_models:
-        if item.settings is not None:
-            settings[item.cell] = item.settings
-            continue
-        layers = wanted if isinstance(wanted, int) else lowered.get(item.cell, 0)
-        if item.cell in lowered:
-            notes.append(f"{item.cell}: loaded with {layers} layers after a failure")
-        elif wanted == "auto":
-            fitted = models.fit(
-                item.model,
-                n_gpu_layers="auto",
-                parallel=experiment.engine.width,
-                tokens_per_sequence=PLANNING_TOKENS,
-                devices=backends.of(item).devices(),
-            )
-            layers = fitted.n_gpu_layers
-            notes.append(f"{item.cell}: {fitted.why}")
-        settings[item.cell] = replace(experiment.engine.settings(layers), adapter=item.adapter)
-    return settings, notes
 
 
 class DoesNotFit(Exception):

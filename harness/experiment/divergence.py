@@ -8,14 +8,7 @@ from dataclasses import dataclass, replace
 from harness.errors import ConfigError
 from harness.measured import LogitBlock
 from harness.protocols import Measurable, Tokenizer
-from harness.records import (
-    Condition,
-    EngineSettings,
-    Generation,
-    ModelFile,
-    Passage,
-    Request,
-)
+from harness.records import Condition, EngineSettings, Generation, ModelFile, Passage, Request
 from harness.stats.divergence import Divergences
 
 _VALUES = 1 << 21

@@ -9,7 +9,6 @@ from typing import Any
 from harness.errors import EngineError
 from harness.experiment.backend import opened
 from harness.experiment.early import saved, until
-from harness.experiment.kept import engine_name
 from harness.experiment.prepare import Prepared
 from harness.experiment.watch import Watcher
 from harness.hashing import tagged_hash
@@ -66,7 +65,7 @@ def generate(
             pending = pending_of(planned.requests[item.cell], generations)
             name = str(item.cell)
             watcher.model(name, number, len(planned.stage_models), len(pending))
-            about = engine_name(item, planned.settings[item.cell])
+            about = item.engine_name(planned.settings[item.cell])
             if not pending:
                 notes += [f"{name}: {note}" for note in store.notes(about)]
                 continue

@@ -16,7 +16,6 @@ from harness.experiment.backend import Backends, StageModel
 from harness.protocols import Backend, Tokenizer
 from harness.records import (
     Condition,
-    EngineIdentity,
     EngineSettings,
     Generation,
     Passage,
@@ -25,53 +24,12 @@ from harness.records import (
     Sampling,
     TokenScores,
     passage_key,
-    request_key,
 )
 from harness.store import Store
 from harness.store.scores import Figures
 
 _FIGURES = tuple(field.name for field in fields(TokenScores) if field.name != "index")
 _COUNTS = ("ranks", "tops")
-
-
-def request_of(
-    item: StageModel,
-    label: str,
-    prompt: RenderedPrompt,
-    sampling: Sampling,
-    *,
-    identity: EngineIdentity,
-    sample_id: str,
-    seed: int,
-    epoch: int = 0,
-    early: str = "",
-) -> Request:
-    """One prompt put to a stage's model through the arm of that label, under its key."""
-    key = request_key(
-        prompt=prompt,
-        model_sha256=item.model.sha256,
-        sampling=sampling,
-        seed=seed,
-        epoch=epoch,
-        engine=identity,
-        early=early,
-    )
-    return Request(
-        key=key,
-        sample_id=sample_id,
-        condition=Condition(*item.cell, label),
-        model_sha256=item.model.sha256,
-        prompt=prompt,
-        sampling=sampling,
-        seed=seed,
-        epoch=epoch,
-        early=early,
-    )
-
-
-def engine_name(item: StageModel, settings: EngineSettings) -> str:
-    """What an engine's notes are kept under: the file, and how it is run."""
-    return f"{item.model.sha256}/{settings.mode}/{settings.n_gpu_layers}"
 
 
 class Kept:
@@ -94,7 +52,7 @@ class Kept:
         kind = backends.of(item)
         self.item, self.abilities = item, kind.abilities
         self.identity_of = backends.namer(item, settings)
-        self._about, self._store, self._opening = engine_name(item, settings), store, opening
+        self._about, self._store, self._opening = item.engine_name(settings), store, opening
         self._trusted = trusted
         self._open = ExitStack()
         self._backend: Backend | None = None
@@ -124,10 +82,16 @@ class Kept:
         epoch: int = 0,
     ) -> Request:
         """A prompt put to the model through the arm of that label."""
-        return request_of(
-            self.item, label, prompt, sampling,
-            identity=self.identity_of(label), sample_id=label, seed=seed, epoch=epoch,
-        )  # fmt: skip
+        return Request.keyed(
+            prompt,
+            sampling,
+            sample_id=label,
+            condition=Condition(*self.item.cell, label),
+            model_sha256=self.item.model.sha256,
+            engine=self.identity_of(label),
+            seed=seed,
+            epoch=epoch,
+        )
 
     def answers(self, requests: Sequence[Request]) -> list[Generation]:
         """An answer per request, in order."""

@@ -15,14 +15,7 @@ from harness.analysis import Analysis
 from harness.config import Measure
 from harness.errors import ConfigError, EngineError
 from harness.experiment.backend import Backends, StageModel
-from harness.experiment.divergence import (
-    answers,
-    arms_of,
-    divergences,
-    taken_up,
-    walking,
-    windows,
-)
+from harness.experiment.divergence import answers, arms_of, divergences, taken_up, walking, windows
 from harness.experiment.plan import Plan
 from harness.experiment.speed import Opener, speeds
 from harness.experiment.watch import Watcher

@@ -19,9 +19,9 @@ from harness import strategies
 from harness.config import parse_experiment
 from harness.datasets import text_lines
 from harness.errors import ConfigError, EngineError, PromptContractError, SuiteError
-from harness.experiment.backend import Backends, Finding, fitted_settings, opened
+from harness.experiment.backend import Backends, Finding, opened
 from harness.experiment.override import placed
-from harness.experiment.resolve import resolve_models
+from harness.experiment.resolve import fitted_settings, resolve_models
 from harness.intake import load_json, shown
 from harness.protocols import Backend, ServedTemplate, Tokenizer
 from harness.records import (

@@ -1,4 +1,4 @@
-"""Command-line options laid over an experiment: what runs is what the manifest says."""
+"""What is laid over an experiment: a pair of the registry, or a command line's options."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import models
 from harness.config import (
+    AS_IS,
     CONTROL_NAMES,
     Experiment,
     MadeLevels,
+    Stage,
     StrategyEntry,
     is_url,
     load_experiment,
@@ -20,7 +23,6 @@ from harness.config import (
 )
 from harness.datasets import own_place, piped_suite
 from harness.errors import ConfigError
-from harness.experiment.resolve import with_pair
 from harness.intake import read_text
 from harness.records import Condition
 from harness.resources import find_resource
@@ -68,6 +70,35 @@ def chosen_experiment(
         "suites": suites or ["starter"],
     }
     return parse_experiment(data, "--base and --instruct")
+
+
+def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
+    """The experiment with its stages taken from the family registry when a pair is named.
+
+    The first and the last stage of the family become what recovery compares, unless the
+    experiment says otherwise.
+    """
+    name = pair or experiment.pair
+    if name is None:
+        if not experiment.stages:
+            raise ConfigError(
+                f"{experiment.origin}: no stages and no pair; name one with --pair or `pair:` "
+                "(harness list families)"
+            )
+        return experiment
+    family = models.resolve_family(name)
+    stages = {stage: Stage(model=spec) for stage, spec in family.items()}
+    names = list(stages)
+    updates: dict[str, object] = {"pair": name, "stages": stages}
+    if experiment.recovery is None:
+        updates["recovery"] = {"base": names[0], "instruct": names[-1]}
+    if experiment.levels == (AS_IS,):
+        updates["levels"] = ("Q8_0",)
+    return parse_experiment({**_dump(experiment), **updates}, experiment.origin)
+
+
+def _dump(experiment: Experiment) -> dict[str, object]:
+    return experiment.model_dump(by_alias=True, exclude_unset=True)
 
 
 def chosen_suite(suite: str) -> str:

@@ -12,7 +12,6 @@ from harness import checks, strategies
 from harness.config import Experiment
 from harness.errors import ConfigError
 from harness.experiment.backend import Backends, StageModel
-from harness.experiment.kept import request_of
 from harness.hashing import tagged_hash
 from harness.intake import near
 from harness.protocols import Tokenizer
@@ -237,13 +236,13 @@ def _requests(
     early: str,
 ) -> list[Request]:
     return [
-        request_of(
-            item,
-            condition.strategy,
+        Request.keyed(
             prompt,
             sampling,
-            identity=identity,
             sample_id=sample_id,
+            condition=condition,
+            model_sha256=item.model.sha256,
+            engine=identity,
             seed=experiment.seed,
             epoch=epoch,
             early=early,

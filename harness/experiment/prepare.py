@@ -9,13 +9,14 @@ from pathlib import Path
 from harness import checks
 from harness.config import Experiment
 from harness.errors import ContextOverflow
-from harness.experiment.backend import Backends, Finding, fitted_settings
+from harness.experiment.backend import Backends, Finding
 from harness.experiment.measure import read_asked
+from harness.experiment.override import with_pair
 from harness.experiment.plan import Plan, plan
-from harness.experiment.resolve import pair_notes, resolve_models, with_pair
+from harness.experiment.resolve import fitted_settings, pair_notes, resolve_models
 from harness.experiment.suites import load_samples
 from harness.experiment.uses.beside import read_uses
-from harness.experiment.uses.walk import Questions
+from harness.experiment.uses.questions import Questions
 from harness.experiment.watch import Watcher
 from harness.records import Cell
 from harness.store import default_store
@@ -74,10 +75,10 @@ def prepare(
     watcher.say("finding the models")
     finding = Finding(options.base_dir, options.progress, watcher.say, options.dry)
     stage_models = resolve_models(experiment, finding, backends)
+    notes, warnings = pair_notes(experiment, stage_models)
     settings, fit_notes = fitted_settings(experiment, stage_models, backends, layers or {})
     watcher.say("tokenizing the prompts")
     planned = plan(experiment, stage_models, samples, settings, backends)
-    notes, warnings = pair_notes(experiment, stage_models)
     told = [note for item in stage_models for note in item.notes]
     if experiment.warning:
         warnings = [experiment.warning, *warnings]

@@ -1,41 +1,20 @@
-"""From the names in an experiment to models: one :class:`StageModel` per stage and level."""
+"""From the names in an experiment to models: one :class:`StageModel` per stage and level.
+
+With the settings each is run with, and what differs between the two that are compared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from harness import models
-from harness.config import AS_IS, ENDPOINT, Experiment, Stage, parse_experiment
-from harness.errors import ConfigError
+from harness.config import ENDPOINT, Experiment
 from harness.experiment.backend import Backends, Finding, StageModel
-from harness.records import Cell
+from harness.records import Cell, EngineSettings
 
-
-def with_pair(experiment: Experiment, pair: str | None) -> Experiment:
-    """The experiment with its stages taken from the family registry when a pair is named.
-
-    The first and the last stage of the family become what recovery compares, unless the
-    experiment says otherwise.
-    """
-    name = pair or experiment.pair
-    if name is None:
-        if not experiment.stages:
-            raise ConfigError(
-                f"{experiment.origin}: no stages and no pair; name one with --pair or `pair:` "
-                "(harness list families)"
-            )
-        return experiment
-    family = models.resolve_family(name)
-    stages = {stage: Stage(model=spec) for stage, spec in family.items()}
-    names = list(stages)
-    updates: dict[str, object] = {"pair": name, "stages": stages}
-    if experiment.recovery is None:
-        updates["recovery"] = {"base": names[0], "instruct": names[-1]}
-    if experiment.levels == (AS_IS,):
-        updates["levels"] = ("Q8_0",)
-    return parse_experiment({**_dump(experiment), **updates}, experiment.origin)
-
-
-def _dump(experiment: Experiment) -> dict[str, object]:
-    return experiment.model_dump(by_alias=True, exclude_unset=True)
+PLANNING_TOKENS = 2048
+"""Tokens per sequence assumed when layers are fitted to a device before prompts are known."""
 
 
 def resolve_models(
@@ -57,6 +36,40 @@ def resolve_models(
     ]
     order = {name: place for place, name in enumerate(experiment.stages)}
     return tuple(sorted(found, key=lambda item: order[item.stage]))
+
+
+def fitted_settings(
+    experiment: Experiment,
+    stage_models: Sequence[StageModel],
+    backends: Backends,
+    lowered: Mapping[Cell, int],
+) -> tuple[dict[Cell, EngineSettings], list[str]]:
+    """Each stage model's settings, and what was chosen; ``auto`` layers are fitted to devices.
+
+    ``lowered`` holds the layers of models that did not load with what was fitted.
+    """
+    settings: dict[Cell, EngineSettings] = {}
+    notes: list[str] = []
+    wanted = experiment.engine.n_gpu_layers
+    for item in stage_models:
+        if item.settings is not None:
+            settings[item.cell] = item.settings
+            continue
+        layers = wanted if isinstance(wanted, int) else lowered.get(item.cell, 0)
+        if item.cell in lowered:
+            notes.append(f"{item.cell}: loaded with {layers} layers after a failure")
+        elif wanted == "auto":
+            fitted = models.fit(
+                item.model,
+                n_gpu_layers="auto",
+                parallel=experiment.engine.width,
+                tokens_per_sequence=PLANNING_TOKENS,
+                devices=backends.of(item).devices(),
+            )
+            layers = fitted.n_gpu_layers
+            notes.append(f"{item.cell}: {fitted.why}")
+        settings[item.cell] = replace(experiment.engine.settings(layers), adapter=item.adapter)
+    return settings, notes
 
 
 _UNSEEN = (

@@ -9,14 +9,7 @@ from typing import Any
 
 from harness import checks
 from harness.checks import CodeSettings
-from harness.datasets import (
-    load_suite,
-    parse_line,
-    parse_row,
-    suite_name,
-    suite_sha256,
-    text_lines,
-)
+from harness.datasets import load_suite, parse_line, parse_row, suite_name, suite_sha256, text_lines
 from harness.errors import SuiteError
 from harness.experiment.judging import score, unasked
 from harness.intake import near

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 from harness import checks
 from harness.config import Experiment
-from harness.datasets import load_suite, suite_sha256
+from harness.datasets import limited, load_suite, suite_sha256
 from harness.errors import SuiteError
 from harness.records import Sample
 
@@ -28,19 +25,3 @@ def load_samples(
         twice = next(name for name in ids if ids.count(name) > 1)
         raise SuiteError(f"{experiment.name}: two suites share the sample id {twice!r}; rename one")
     return tuple(samples), digests
-
-
-def limited(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """The first ``limit`` items taken in turn from every category, in the suite's own order.
-
-    A smaller limit is a subset of a larger one, and both cover the categories evenly.
-    """
-    if limit is None or limit >= len(samples):
-        return tuple(samples)
-    seen: dict[str, int] = defaultdict(int)
-    ranked = []
-    for position, sample in enumerate(samples):
-        ranked.append((seen[sample.category], position))
-        seen[sample.category] += 1
-    chosen = {position for _, position in sorted(ranked)[:limit]}
-    return tuple(sample for position, sample in enumerate(samples) if position in chosen)

@@ -17,7 +17,7 @@ from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
 from harness.experiment.measure import measure
 from harness.experiment.prepare import Prepared, RunOptions, prepare
-from harness.experiment.uses.beside import measure_uses
+from harness.experiment.uses.table import measure_uses
 from harness.experiment.watch import Watcher, together
 from harness.records import Cell, Generation, Scored
 from harness.reporting import Run, writable, write_run, written_before
@@ -69,15 +69,9 @@ def _walked(
         try:
             with Store(options.store) as store:
                 answered = generate(prepared, store, options.use_cache, watcher=watcher)
+                trusted = None if options.use_cache else answered.generations
                 choice, told = measure_uses(
-                    prepared.experiment,
-                    prepared.plan,
-                    backends,
-                    store,
-                    watcher,
-                    limit=options.limit,
-                    base_dir=options.base_dir,
-                    answered=None if options.use_cache else answered.generations,
+                    prepared.uses, prepared.plan, backends, store, watcher, answered=trusted
                 )
             break
         except DoesNotFit as error:

@@ -105,6 +105,42 @@ class Request:
     epoch: int = 0
     early: str = ""
 
+    @classmethod
+    def keyed(
+        cls,
+        prompt: RenderedPrompt,
+        sampling: Sampling,
+        *,
+        sample_id: str,
+        condition: Condition,
+        model_sha256: str,
+        engine: EngineIdentity,
+        seed: int,
+        epoch: int = 0,
+        early: str = "",
+    ) -> Request:
+        """One prompt put to a model, under its key."""
+        key = request_key(
+            prompt=prompt,
+            model_sha256=model_sha256,
+            sampling=sampling,
+            seed=seed,
+            epoch=epoch,
+            engine=engine,
+            early=early,
+        )
+        return cls(
+            key=key,
+            sample_id=sample_id,
+            condition=condition,
+            model_sha256=model_sha256,
+            prompt=prompt,
+            sampling=sampling,
+            seed=seed,
+            epoch=epoch,
+            early=early,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:

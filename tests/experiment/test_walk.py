@@ -12,11 +12,11 @@ import pytest
 
 from harness import native
 from harness.config import LLAMA_CPP, Experiment, parse_experiment
+from harness.datasets import limited
 from harness.engine import FakeEngine
 from harness.errors import ContextOverflow, EngineError, OutOfMemory, SuiteError
 from harness.experiment import Backends, RunOptions, prepare, run
 from harness.experiment.llama import LlamaCpp
-from harness.experiment.suites import limited
 from harness.protocols import OnToken
 from harness.records import OPENING_REMOVED, EngineSettings, Generation, ModelFile, Request, Sample
 from tests.support.command import table

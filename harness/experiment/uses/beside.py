@@ -1,21 +1,13 @@
-"""The uses that an experiment names, measured beside its grid: the other half of a run."""
+"""The uses that an experiment names, asked beside its grid: the other half of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from harness.choice import Choice
 from harness.config import Experiment, Uses
 from harness.datasets.texts import locate_use
-from harness.errors import ConfigError, EngineError
-from harness.experiment.backend import Backends
 from harness.experiment.override import at_level, only_stages
-from harness.experiment.plan import Plan
-from harness.experiment.uses.walk import ChoiceOptions, Models, Questions, measured, questions_of
-from harness.experiment.watch import Watcher
-from harness.records import Generation
-from harness.store import Store
+from harness.experiment.uses.questions import ChoiceOptions, Questions, questions_of
 
 
 def asked_beside(
@@ -65,39 +57,3 @@ def uses_lines(questions: Questions | None) -> list[str]:
         f"{sides.base} and {sides.instruct}: {', '.join(questions.sizes)}; what the grid has "
         "answered is not asked again"
     ]
-
-
-def measure_uses(
-    experiment: Experiment,
-    planned: Plan,
-    backends: Backends,
-    store: Store,
-    watcher: Watcher,
-    *,
-    limit: int | None,
-    base_dir: Path,
-    answered: Mapping[str, Generation] | None = None,
-) -> tuple[Choice | None, tuple[str, ...]]:
-    """The table of the experiment's uses, or why there is none: what fails leaves the run standing.
-
-    What the grid has answered is looked up, not asked again: everything in the store, or
-    ``answered`` alone where earlier answers are not to be used. Raises DoesNotFit.
-    """
-    if experiment.uses is None:
-        return None, ()
-    narrowed, options = asked_beside(experiment, limit, base_dir)
-    level = narrowed.level_names[0]
-    items = tuple(
-        item
-        for item in planned.stage_models
-        if item.level == level and item.stage in narrowed.stages
-    )
-    trusted = None if answered is None else set(answered)
-    models = Models(items, planned.settings, backends, store, trusted)
-    watcher.say("which of the two, for what: measuring the uses")
-    try:
-        return measured(narrowed, options, models, watcher), ()
-    except (ConfigError, EngineError) as error:
-        return None, (f"the uses were not measured: {error}",)
-    finally:
-        backends.dismiss()

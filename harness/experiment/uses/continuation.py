@@ -12,13 +12,14 @@ from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Perplexity, Use
 from harness.errors import TemplateError
 from harness.experiment.uses import words
-from harness.experiment.uses.forcing import forced, scored
 from harness.experiment.uses.seats import Seat
 from harness.experiment.uses.teacher import (
     Forced,
     Unfaithful,
     bits,
+    forced,
     perplexity_chunks,
+    scored,
 )
 from harness.experiment.uses.windows import Window
 from harness.records import TokenScores

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import strategies
-from harness.choice.sides import NATIVE, Sides
-from harness.config import Experiment
+from harness.choice.sides import Sides
 from harness.errors import ConfigError, ContextOverflow
 from harness.experiment.kept import Kept
 from harness.protocols import Tokenizer
@@ -24,21 +23,6 @@ from harness.records import (
 from harness.strategies import Template, find_template
 
 Say = Callable[[str], None]
-
-
-def sides_of(experiment: Experiment, wrappers: Sequence[str]) -> Sides:
-    """Which stages are compared. Raises ConfigError where there is only one."""
-    stages = tuple(experiment.stages)
-    base, instruct = experiment.ends()
-    if instruct not in stages or instruct == base:
-        raise ConfigError(
-            f"{experiment.name}: one stage ({stages[0]}) leaves nothing to choose between; give a "
-            "pair, or --base and --instruct"
-        )
-    unfit = [name for name in wrappers if name in strategies.UNTOUCHED or name == NATIVE]
-    if unfit:
-        raise ConfigError(f"--wrappers: {unfit[0]} is no wrapper; for example qa,sys_qa")
-    return Sides(stages, base, instruct, tuple(dict.fromkeys(wrappers)))
 
 
 @dataclass(frozen=True, slots=True)

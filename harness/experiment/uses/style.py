@@ -15,8 +15,8 @@ from harness.choice.sides import RAW
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.errors import TemplateError
-from harness.experiment.uses.forcing import CONTINUE
 from harness.experiment.uses.seats import Seat, asked
+from harness.experiment.uses.teacher import CONTINUE
 from harness.experiment.uses.windows import Window
 from harness.records import Sampling
 

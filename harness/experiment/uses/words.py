@@ -17,9 +17,8 @@ from harness import numbers
 from harness.choice.uses import absent, measured
 from harness.choice.values import ArmScores, Use
 from harness.errors import TemplateError
-from harness.experiment.uses.forcing import forced, scored
 from harness.experiment.uses.seats import Seat
-from harness.experiment.uses.teacher import Forced, Unfaithful
+from harness.experiment.uses.teacher import Forced, Unfaithful, forced, scored
 from harness.experiment.uses.windows import Window
 from harness.hashing import tagged_hash
 from harness.records import TokenScores
