@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import checks as registry
-from harness.checks import CodeSettings
+from harness.checks import CodeMode, CodeSettings
 from harness.choice import Choice
 from harness.config import Experiment, load_experiment
 from harness.datasets.texts import locate_use
@@ -21,7 +21,6 @@ from harness.errors import ConfigError
 from harness.experiment import RunOptions, rescore, with_pair
 from harness.experiment import run as walk
 from harness.experiment.progress import watch
-from harness.experiment.rescore import CodeMode
 from harness.experiment.responses import as_run, judged, read_responses
 from harness.experiment.uses import WRAPPERS, ChoiceOptions
 from harness.experiment.uses import choose as measured_choice

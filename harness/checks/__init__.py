@@ -14,7 +14,7 @@ from harness.checks.judging import in_parallel, judge, judge_many, metrics, vali
 from harness.checks.own import amounts, code, compose, content, everyday, json_values, structure
 from harness.checks.plugins import load_plugins, own_digests
 from harness.checks.published import ifbench_format, ifbench_words, ifeval
-from harness.checks.registry import Check, CodeSettings, all_checks, find_check
+from harness.checks.registry import Check, CodeMode, CodeSettings, all_checks, find_check
 from harness.checks.settled import (
     EARLY_FORMS,
     early_digest,
@@ -29,6 +29,7 @@ __all__ = [
     "EARLY_FORMS",
     "MAJORITY",
     "Check",
+    "CodeMode",
     "CodeSettings",
     "all_checks",
     "amounts",

@@ -59,6 +59,9 @@ class Unsupported(Exception):
     """Raised inside a check when what it needs is not installed or not allowed; says the cure."""
 
 
+CodeMode = typing.Literal["off", "sandboxed", "unsafe"]
+
+
 @dataclass(frozen=True, slots=True)
 class CodeSettings:
     """Whether ``code_passes`` may run the answer's Python, and how. Off unless asked for.
@@ -66,7 +69,7 @@ class CodeSettings:
     ``sandboxed`` needs bubblewrap; ``unsafe`` runs with resource limits only.
     """
 
-    mode: typing.Literal["off", "sandboxed", "unsafe"] = "off"
+    mode: CodeMode = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def _speeds(
 ) -> dict[str, tuple[Speed, ...]]:
     from harness.engine import Engine
     from harness.engine.fleet import device_indices
-    from harness.experiment.speed import speeds
+    from harness.experiment.measure.speed import speeds
 
     def opened(name: str) -> Engine:
         index = device_indices(devices[:1], settings[name])[0] if devices else None
@@ -206,7 +206,7 @@ def _values(
     flips: bool,
 ) -> list[dict[str, Any]]:
     """What ``--json`` prints; docs/looking.md says what the keys hold."""
-    from harness.experiment.speed import ratios
+    from harness.experiment.measure.speed import ratios
     from harness.measured import Speed
 
     middles = {name: Speed.middle(measured) for name, measured in turns.items()}
@@ -248,7 +248,7 @@ def _say_speeds(
     files: Mapping[str, ModelFile], turns: Mapping[str, Sequence[Speed]], work: tuple[int, int]
 ) -> None:
     from harness import numbers
-    from harness.experiment.speed import ratios
+    from harness.experiment.measure.speed import ratios
     from harness.measured import Speed
     from harness.reporting.terminal import plain_table, table_console
 

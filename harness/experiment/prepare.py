@@ -10,7 +10,7 @@ from harness import checks
 from harness.config import Experiment
 from harness.errors import ContextOverflow
 from harness.experiment.backend import Backends, Finding
-from harness.experiment.measure import read_asked
+from harness.experiment.measure.text import ComparedText, compared_text
 from harness.experiment.override import with_pair
 from harness.experiment.plan import Plan, plan
 from harness.experiment.resolve import fitted_settings, pair_notes, resolve_models
@@ -42,7 +42,8 @@ class RunOptions:
 class Prepared:
     """An experiment with its models found, its samples loaded and its grid planned.
 
-    ``uses`` are what is asked beside the grid, None where nothing is.
+    ``uses`` are what is asked beside the grid, ``text`` is what levels are compared over; None
+    where nothing is.
     """
 
     experiment: Experiment
@@ -52,6 +53,7 @@ class Prepared:
     warnings: tuple[str, ...]
     suites: Mapping[str, str]
     uses: Questions | None = None
+    text: ComparedText | None = None
 
 
 def prepare(
@@ -69,7 +71,7 @@ def prepare(
     watcher, backends = watcher or Watcher(), backends or Backends()
     checks.load_plugins([options.base_dir / name for name in experiment.checks])
     experiment = with_pair(experiment, options.pair)
-    read_asked(experiment.measure, options.base_dir)  # better refused now than after the answers
+    text = compared_text(experiment.measure, options.base_dir)  # refused now, not after the answers
     uses = read_uses(experiment, options.limit, options.base_dir)
     samples, suites = load_samples(experiment, options.limit)
     watcher.say("finding the models")
@@ -90,6 +92,7 @@ def prepare(
         tuple(warnings),
         suites,
         uses,
+        text,
     )
 
 

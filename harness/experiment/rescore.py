@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from harness import checks
-from harness.checks import CodeSettings
+from harness.checks import CodeMode, CodeSettings
 from harness.checks.registry import bind
 from harness.datasets import load_suite, suite_name, suite_sha256
 from harness.errors import CheckError, HarnessError
@@ -16,8 +15,6 @@ from harness.experiment.judging import score
 from harness.records import CheckResult, Sample, Scored
 from harness.reporting import Run, read_run, write_run
 from harness.strategies import load_templates
-
-CodeMode = Literal["off", "sandboxed", "unsafe"]
 
 
 @dataclass(frozen=True, slots=True)

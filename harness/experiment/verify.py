@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import __version__, checks
-from harness.checks import CodeSettings
+from harness.checks import CodeMode, CodeSettings
 from harness.errors import CheckError, ConfigError
 from harness.experiment.judging import score
-from harness.experiment.rescore import CodeMode, ignored
+from harness.experiment.rescore import ignored
 from harness.hashing import file_sha256
 from harness.intake import read_text
 from harness.records import CONTROL_STAGE, OPENING_REMOVED, Scored

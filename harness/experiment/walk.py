@@ -96,11 +96,11 @@ def _walked(
         finished = finished.with_measured(
             measure(
                 asked,
+                prepared.text,
                 prepared.plan,
                 prepared.backends,
                 answered.generations,
                 finished.analysis,
-                options.base_dir,
                 watcher,
             )
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment.speed import ratios, speeds
+from harness.experiment.measure.speed import ratios, speeds
 from harness.measured import Speed
 from tests.support import tinygguf
 from tests.support.command import harness, here

@@ -11,8 +11,9 @@ import pytest
 
 from harness.engine import Engine, FakeTokenizer
 from harness.errors import ConfigError
-from harness.experiment.divergence import divergences, in_step, walking, windows
-from harness.experiment.measure import pieces
+from harness.experiment.measure.levels import windows
+from harness.experiment.measure.shift import pieces
+from harness.experiment.measure.step import divergences, in_step, walking
 from harness.measured import Divergence, LogitBlock
 from harness.models import inspect_model, quantize
 from harness.records import EngineSettings

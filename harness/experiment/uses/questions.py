@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness import checks, strategies
-from harness.checks import CodeSettings
+from harness.checks import CodeMode, CodeSettings
 from harness.choice.sides import NATIVE, Sides
 from harness.choice.values import ArmScores, Use
 from harness.config import Experiment
@@ -16,7 +16,6 @@ from harness.datasets import Source, limited, load_suite, suite_name, suite_sha2
 from harness.datasets.infill import load_infill
 from harness.datasets.texts import Document, files_in, load_documents
 from harness.errors import ConfigError
-from harness.experiment.rescore import CodeMode
 from harness.experiment.uses.continuation import Continuation
 from harness.experiment.uses.control import DRAWS, Predictability
 from harness.experiment.uses.infill import FillIn

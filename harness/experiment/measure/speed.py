@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
+from harness.errors import EngineError
+from harness.experiment.backend import StageModel
+from harness.experiment.measure.session import Session
 from harness.measured import Speed
 from harness.protocols import Measurable
 
@@ -13,6 +17,23 @@ PREFILL, DECODE = 512, 64
 TURNS = 3
 
 Opener = Callable[[], AbstractContextManager[Measurable]]
+
+
+def speeds_of(session: Session, items: Sequence[StageModel]) -> dict[str, Speed]:
+    """Medians by cell; cells of one and the same file are measured once."""
+    names: dict[str, list[str]] = {}
+    openers: dict[str, Opener] = {}
+    for item in items:
+        file = f"{item.model.sha256} {item.adapter.sha256 if item.adapter else ''}"
+        names.setdefault(file, []).append(str(item.cell))
+        settings = session.planned.settings[item.cell]
+        openers.setdefault(names[file][0], partial(session.opened, item, settings))
+    try:
+        turns = speeds(openers, say=lambda text: session.say(f"measuring speed, {text}"))
+    except EngineError as error:
+        session.notes.append(f"speed was not measured: {error}")
+        return {}
+    return {cell: Speed.middle(turns[cells[0]]) for cells in names.values() for cell in cells}
 
 
 def speeds(
