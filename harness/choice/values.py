@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -70,6 +71,11 @@ class Use:
     def sign(self) -> float:
         """1 where more is better, −1 where less is."""
         return 1.0 if self.unit in ("share", "similarity") else -1.0
+
+    @property
+    def most(self) -> float:
+        """The largest score there can be."""
+        return math.inf if self.unit == "bits per byte" else 1.0
 
 
 @dataclass(frozen=True, slots=True)

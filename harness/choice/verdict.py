@@ -82,7 +82,7 @@ def _cell(use: Use, arm: ArmScores | None, stage: str, way: str) -> Cell:
 
 def _estimate(use: Use, arm: ArmScores) -> Estimate:
     if use.unit != "share":
-        return pooled_ratio(arm.values, arm.sizes)
+        return pooled_ratio(arm.values, arm.sizes, most=use.most)
     known = ~np.isnan(arm.values)
     return clustered_rate(
         np.where(known, arm.values, 0.0),
@@ -94,7 +94,9 @@ def _estimate(use: Use, arm: ArmScores) -> Estimate:
 def compared(use: Use, one: ArmScores, other: ArmScores, level: float = 0.95) -> Estimate:
     """``other`` minus ``one`` in the use's unit, paired over its units."""
     if use.unit != "share":
-        return ratio_difference(one.values, one.sizes, other.values, other.sizes, level=level)
+        return ratio_difference(
+            one.values, one.sizes, other.values, other.sizes, most=use.most, level=level
+        )
     return paired(one.values / one.sizes, other.values / other.sizes, level=level).delta
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from harness.records import Estimate
@@ -10,26 +12,44 @@ from harness.stats.rates import Floats, mean_and_error, undefined
 METHOD = "t interval of the linearised ratio over documents"
 
 
-def pooled_ratio(values: Floats, sizes: Floats, *, level: float = 0.95) -> Estimate:
+def pooled_ratio(
+    values: Floats, sizes: Floats, *, most: float = math.inf, level: float = 0.95
+) -> Estimate:
     """Σvalues / Σsizes over independent units ``(n,)``; NaN in ``values`` is a missing unit.
 
     The variance is the linearised one of a ratio of sums (Cochran 1977, section 6.5), the quantile
-    Student's with n − 1 degrees of freedom. One unit has a value and no interval.
+    Student's with n − 1 degrees of freedom. One unit has a value and no interval. The interval
+    ends where a ratio must: at 0, and at ``most``.
     """
-    return _difference(values, sizes, np.zeros_like(values), np.ones_like(values), level)
+    nothing, ones = np.zeros_like(values), np.ones_like(values)
+    return _difference(values, sizes, nothing, ones, (0.0, most), level)
 
 
 def ratio_difference(
-    a: Floats, a_sizes: Floats, b: Floats, b_sizes: Floats, *, level: float = 0.95
+    a: Floats,
+    a_sizes: Floats,
+    b: Floats,
+    b_sizes: Floats,
+    *,
+    most: float = math.inf,
+    level: float = 0.95,
 ) -> Estimate:
     """Ratio of b minus ratio of a, over the units that both have; as :func:`pooled_ratio`.
 
-    What one unit adds to both ratios enters together, so the interval is the paired one.
+    What one unit adds to both ratios enters together, so the interval is the paired one. It ends
+    at −``most`` and ``most``.
     """
-    return _difference(b, b_sizes, a, a_sizes, level)
+    return _difference(b, b_sizes, a, a_sizes, (-most, most), level)
 
 
-def _difference(b: Floats, b_sizes: Floats, a: Floats, a_sizes: Floats, level: float) -> Estimate:
+def _difference(
+    b: Floats,
+    b_sizes: Floats,
+    a: Floats,
+    a_sizes: Floats,
+    ends: tuple[float, float],
+    level: float,
+) -> Estimate:
     from scipy.special import stdtrit
 
     columns = [np.asarray(column, float) for column in (b, b_sizes, a, a_sizes)]
@@ -43,7 +63,8 @@ def _difference(b: Floats, b_sizes: Floats, a: Floats, a_sizes: Floats, level: f
         return Estimate(value, None, None, level, "one document: no interval", n, missing)
     _, error, _ = mean_and_error(_linear(b, b_sizes) - _linear(a, a_sizes))
     reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
-    return Estimate(value, value - reach, value + reach, level, METHOD, n, missing)
+    low, high = max(value - reach, ends[0]), min(value + reach, ends[1])
+    return Estimate(value, low, high, level, METHOD, n, missing)
 
 
 def _linear(values: Floats, sizes: Floats) -> Floats:
