@@ -38,7 +38,7 @@ from harness.reporting.html import pages
 from harness.reporting.measures import file_facts, read_measured, write_measured
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
-from harness.reporting.rows import FORMAT, read_manifest, read_rows, sample_rows
+from harness.reporting.rows import ANSWERS, FORMAT, read_manifest, read_rows, sample_rows
 from harness.reporting.runs import find_run, run_folders
 from harness.reporting.scrub import scrub
 from harness.reporting.tables import TABLES
@@ -184,12 +184,12 @@ def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:
     writable(folder)
     write_measured(folder, run.measured)
     keep_choice(folder, run.choice)
-    with writing(folder / "samples.jsonl") as stream:
+    with writing(folder / ANSWERS) as stream:
         stream.writelines(_sample_lines(run))
     for table in TABLES.values():
         if table.file:
             write_csv(folder / table.file, table.columns, table.rows(run.analysis, run.scored))
-    digest = file_sha256(folder / "samples.jsonl")
+    digest = file_sha256(folder / ANSWERS)
     described = {"format": run.format, "samples_sha256": digest, **scrub(run.manifest)}
     text = json.dumps(described, indent=2, sort_keys=True, ensure_ascii=True)
     write_text(folder / "manifest.json", text + "\n")
@@ -271,6 +271,6 @@ def read_run(run: str | Path) -> Run:
     """
     folder = find_run(run)
     manifest, format, digest = read_manifest(folder)
-    scored = read_rows(folder / "samples.jsonl", format)
+    scored = read_rows(folder / ANSWERS, format)
     measured, choice = read_measured(folder), read_choice(folder)
     return Run(folder, manifest, scored, format, digest, measured, choice)

@@ -29,6 +29,8 @@ from harness.records import (
 from harness.reporting.scrub import scrub_text
 from harness.reporting.tables import ordered
 
+ANSWERS = "samples.jsonl"
+"""What a run's folder keeps its answers in."""
 FORMAT = 2
 """Version of the layout. 1 (before it was written down) lacks each check's arguments."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.intake import meant, near, shown
-from harness.reporting.rows import read_manifest
+from harness.reporting.rows import ANSWERS, read_manifest
 from harness.resources import reports_dir
 
 LIVE = "live.json"
@@ -31,7 +31,8 @@ def find_live(name: str | Path, reports: Path | None = None) -> Path | None:
 def find_run(name: str | Path, reports: Path | None = None) -> Path:
     """The folder of a run by path, ``latest``, an experiment's name, or ``experiment/run``.
 
-    Raises ConfigError when there is none.
+    Of several it is the latest that has its answers, so the shipped example (reports without
+    answers, as old as its checkout) stands in for no run. Raises ConfigError when there is none.
     """
     reports = reports or reports_dir()
     given = Path(name)
@@ -40,7 +41,7 @@ def find_run(name: str | Path, reports: Path | None = None) -> Path:
             return given
         inside = run_folders(given)
         if inside:
-            return inside[-1]
+            return _latest(inside)
     text = str(name)
     found = run_folders(reports) if text == "latest" else run_folders(reports / text)
     if text and not found and (reports / text / "manifest.json").is_file():
@@ -56,7 +57,13 @@ def find_run(name: str | Path, reports: Path | None = None) -> Path:
             f"no run {shown(text)}: no such folder, and {reports}/ has runs of: "
             f"{', '.join(known) or 'nothing yet'}{meant(text, [*known, 'latest'])}"
         )
-    return found[-1]
+    return _latest(found)
+
+
+def _latest(folders: list[Path]) -> Path:
+    """The last folder that has answers, else the last."""
+    answered = [folder for folder in folders if (folder / ANSWERS).is_file()]
+    return (answered or folders)[-1]
 
 
 @dataclass(frozen=True, slots=True)

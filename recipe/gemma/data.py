@@ -12,7 +12,7 @@ from typing import Any
 from recipe.gemma.row import HERE
 from recipe.gemma.rows import made
 
-MADE, MADE_SEED = 1600, 0  # rows that programs make
+MADE, MADE_SEED = 4800, 0  # rows that programs make
 ASKED, ASKED_SEED = 160, 1  # prompts that the base answers
 
 

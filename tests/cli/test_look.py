@@ -120,6 +120,15 @@ def test_judging_an_old_run_again_does_not_make_it_the_latest(
     assert said(capsys, "runs")[1].splitlines()[0].split()[1:3] == ["2026-01-02", "03:04"]
 
 
+def test_a_report_without_answers_is_the_latest_of_no_runs(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_REPORTS", str(tmp_path))
+    shutil.copytree(place / "reports/other/1", tmp_path / "other" / "20260102-030405-ffff")
+    (shutil.copytree(place / "reports/tiny/1", tmp_path / "example") / "samples.jsonl").unlink()
+    assert "030405-ffff: " in said(capsys, "show", "latest")[1]
+
+
 def test_show_says_which_items_and_which_checks_fail(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "show", "tiny")
     assert code == 0
