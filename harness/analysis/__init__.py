@@ -89,6 +89,11 @@ def analyse(
     reference = reference_level if reference_level in order or not order else order[0]
     everything = grid.headline | True
     floors = (null_floor(grid, everything), null_floor(grid, grid.headline))
+    conditions, controls = (
+        tuple(summarise(grid, c, floors, bits_per_weight) for c in which)
+        for which in (_ordered(grid, order, recovery), grid.controls)
+    )
+    repeated = predictabilities(grid)
     shares: list[RecoveredShare] = []
     best: list[BestWrapper] = []
     raw = instruct = None
@@ -120,10 +125,8 @@ def analyse(
         headline_kinds=grid.headline_kinds,
         kinds=dict(sorted(Counter(sample.kind for sample in grid.samples).items())),
         categories=dict(sorted(Counter(sample.category for sample in grid.samples).items())),
-        conditions=tuple(
-            summarise(grid, c, floors, bits_per_weight) for c in _ordered(grid, order, recovery)
-        ),
-        controls=tuple(summarise(grid, c, floors, bits_per_weight) for c in grid.controls),
+        conditions=conditions,
+        controls=controls,
         floor=floors[1],
         raw=raw,
         instruct=instruct,
@@ -136,8 +139,8 @@ def analyse(
         margin=margin,
         equivalences=tuple(level_verdicts(grid, [arm for arm in mains if arm], order, margin)),
         power=tuple(power_of(grid, raw, winner, len(contrasts))),
-        predictability=predictabilities(grid),
         unranked=ranking_refused(grid, recovery[0], reference) if recovery else "",
+        predictability=repeated,
         notes=tuple(_notes(grid, recovery, reference_level, reference)),
         ablations=tuple(ablations(grid, raw, instruct, seed)),
         category_shares=tuple(category_shares(grid, ends, seed)) if ends else (),

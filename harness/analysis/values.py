@@ -380,3 +380,10 @@ class Analysis:
                 key=lambda item: (-(item.headline.prompt_strict.value or 0.0), item.condition),
             )
         )
+
+    @property
+    def headline_arms(self) -> list[tuple[str, str]]:
+        """Raw, the winner of the reference level and instruct, as stage and strategy."""
+        best = self.best_at(self.level)
+        found = (self.raw, best.winner if best else None, self.instruct)
+        return [(item.stage, item.strategy) for item in found if item is not None]

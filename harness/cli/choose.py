@@ -93,8 +93,7 @@ def choose(
     from harness.experiment.progress import watch
     from harness.experiment.uses import ChoiceOptions, parse_shots
     from harness.experiment.uses import choose as measured
-    from harness.experiment.walk import new_run_folder
-    from harness.reporting import writable
+    from harness.reporting import new_run_folder, writable
     from harness.reporting.choice import as_json as choice_json
     from harness.reporting.choice import as_lines
     from harness.reporting.html.choose import write_choice

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from harness.checks import CodeSettings
@@ -20,8 +18,7 @@ from harness.experiment.prepare import Prepared, RunOptions, prepare
 from harness.experiment.uses.table import measure_uses
 from harness.experiment.watch import Watcher, together
 from harness.records import Cell, Generation, Scored
-from harness.reporting import Run, writable, write_run, written_before
-from harness.resources import reports_dir
+from harness.reporting import Run, new_run_folder, writable, write_run, written_before
 from harness.store import Store
 
 
@@ -120,9 +117,3 @@ def score_all(
     answers = collect(planned, generations) + control_answers(experiment, planned.samples)
     code = CodeSettings(experiment.code)
     return score(answers, jobs=jobs, code=code, elsewhere=prepared.backends.judge)
-
-
-def new_run_folder(name: str) -> Path:
-    """``reports/<experiment>/<UTC time>-<four hex digits>``, so that runs sort and never clash."""
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    return reports_dir() / name / f"{stamp}-{secrets.token_hex(2)}"

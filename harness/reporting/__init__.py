@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.reporting.folder import Run, analysed, read_run, writable, write_run, written_before
-from harness.reporting.runs import find_run
+from harness.reporting.folder import Run, analysed, read_run, write_run, written_before
+from harness.reporting.runs import find_run, new_run_folder, writable
 from harness.reporting.terminal import decision_lines, print_tables, summary_table
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "analysed",
     "decision_lines",
     "find_run",
+    "new_run_folder",
     "print_tables",
     "read_run",
     "summary_table",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis import Analysis, analyse, decide
-from harness.atomic import translated, write_text, writing
+from harness.atomic import write_text, writing
 from harness.choice import Choice
 from harness.config import Experiment, parse_experiment
-from harness.errors import ConfigError, OutputError
+from harness.errors import ConfigError
 from harness.hashing import file_sha256
 from harness.measured import NOTHING, Measured
 from harness.records import (
@@ -39,7 +38,7 @@ from harness.reporting.measures import file_facts, read_measured, write_measured
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.rows import ANSWERS, FORMAT, read_manifest, read_rows, sample_rows
-from harness.reporting.runs import find_run, run_folders
+from harness.reporting.runs import find_run, run_folders, writable
 from harness.reporting.scrub import scrub
 from harness.reporting.tables import TABLES
 from harness.sanitize import no_surrogates
@@ -155,21 +154,6 @@ def analysed(
         files=files,
         measured=measured,
     )
-
-
-def writable(folder: Path) -> None:
-    """Refuse the folder of a run to come before anything is generated; nothing is left behind.
-
-    Raises OutputError when it is a file, a link, or where nothing can be written.
-    """
-    for place in (folder, folder / "plots"):
-        if place.is_symlink():
-            raise OutputError(f"{place} is a link: a run's folder is a folder; name where it leads")
-        if place.exists() and not place.is_dir():
-            raise OutputError(f"{place} is a file, a folder is wanted: choose another -o")
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    with translated(folder):
-        Path(tempfile.mkdtemp(prefix=".harness-", dir=existing)).rmdir()
 
 
 def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from harness.records import Condition
 from harness.sanitize import for_markdown
 
+WIDEST = 9
+"""The most arms that are told of side by side."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./:+@ -]{1,80}")
 
 

@@ -11,29 +11,22 @@ from harness.records import RunManifest, Scored
 from harness.reporting.answers import every_answer, side_by_side
 from harness.reporting.choice import TITLE as CHOICE
 from harness.reporting.choice import choice_section
-from harness.reporting.evidence import (
-    every_condition,
-    how_answers_end,
-    null_floor_section,
-    predictability_section,
-    text_health,
-)
-from harness.reporting.findings import (
-    by_category,
-    contrasts_section,
-    decisions_section,
-    leaderboard,
-    level_section,
-    other_kinds,
-    shift_section,
-    strategy_pairs_section,
-    the_answer,
-)
 from harness.reporting.markdown import bullets, code, paragraphs, picture, table
 from harness.reporting.plots import USES
 from harness.reporting.scrub import scrub, scrub_text
-from harness.reporting.scrutiny import sensitivity_section, unasked_section
-from harness.reporting.spread import suites_section, variance_section
+from harness.reporting.sections.answer import decisions_section, the_answer
+from harness.reporting.sections.categories import by_category, other_kinds
+from harness.reporting.sections.contrasts import contrasts_section, strategy_pairs_section
+from harness.reporting.sections.evidence import every_condition, how_answers_end, text_health
+from harness.reporting.sections.leaderboard import leaderboard
+from harness.reporting.sections.quantization import level_section, shift_section
+from harness.reporting.sections.scrutiny import (
+    null_floor_section,
+    sensitivity_section,
+    unasked_section,
+)
+from harness.reporting.sections.spread import predictability_section, variance_section
+from harness.reporting.sections.suites import suites_section
 from harness.sanitize import fence, for_markdown
 
 

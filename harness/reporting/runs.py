@@ -1,20 +1,44 @@
-"""Which runs there are, and which one a name means."""
+"""Where runs lie: a new one's folder, which there are, and which one a name means."""
 
 from __future__ import annotations
 
 import re
+import secrets
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigError
+from harness.atomic import translated
+from harness.errors import ConfigError, OutputError
 from harness.intake import meant, near, shown
 from harness.reporting.rows import ANSWERS, read_manifest
 from harness.resources import reports_dir
 
 LIVE = "live.json"
 """State of a run that goes on, in its folder as long as it does."""
+
+
+def new_run_folder(name: str) -> Path:
+    """``reports/<experiment>/<UTC time>-<four hex digits>``, so that runs sort and never clash."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    return reports_dir() / name / f"{stamp}-{secrets.token_hex(2)}"
+
+
+def writable(folder: Path) -> None:
+    """Refuse the folder of a run to come before anything is generated; nothing is left behind.
+
+    Raises OutputError when it is a file, a link, or where nothing can be written.
+    """
+    for place in (folder, folder / "plots"):
+        if place.is_symlink():
+            raise OutputError(f"{place} is a link: a run's folder is a folder; name where it leads")
+        if place.exists() and not place.is_dir():
+            raise OutputError(f"{place} is a file, a folder is wanted: choose another -o")
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with translated(folder):
+        Path(tempfile.mkdtemp(prefix=".harness-", dir=existing)).rmdir()
 
 
 def find_live(name: str | Path, reports: Path | None = None) -> Path | None:

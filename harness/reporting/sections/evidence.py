@@ -1,4 +1,4 @@
-"""What the findings rest on: floors, endings, text health, repeatability, every condition."""
+"""What the findings rest on: how answers end, text health, every condition."""
 
 from __future__ import annotations
 
@@ -9,32 +9,6 @@ from harness.analysis import Analysis, ConditionSummary
 from harness.analysis.summaries import FINISH_REASONS
 from harness.reporting.markdown import arm_name, code, paragraphs, table
 from harness.sanitize import for_markdown
-
-
-def null_floor_section(analysis: Analysis) -> str:
-    """The control responders: what the checks give to answers that no model wrote."""
-    if not analysis.controls:
-        return ""
-    rows = [
-        [
-            code(item.condition.strategy),
-            numbers.rate(item.headline.prompt_strict),
-            numbers.rate(item.headline.inst_strict),
-        ]
-        for item in analysis.controls
-    ]
-    floor = analysis.floor
-    told = (
-        f"The null floor is {numbers.percent(floor.value)}, from {code(floor.control)}: the best "
-        "responder that does not echo the prompt. Scores above it are (s − s0) / (1 − s0)."
-        if floor
-        else "No responder but the echo was run, so there is no null floor."
-    )
-    return paragraphs(
-        "Responders that ask no model, judged by the same checks on the same items:",
-        table(["responder", "prompt-level strict", "instruction-level strict"], rows),
-        told,
-    )
 
 
 def how_answers_end(analysis: Analysis) -> str:
@@ -115,27 +89,6 @@ def _views(arms: Sequence[ConditionSummary]) -> str:
         "judged:",
         table(["view", *(arm_name(item.condition) for item in arms)], rows),
     )
-
-
-def predictability_section(analysis: Analysis) -> str:
-    """Agreement across seeds and paraphrases, pass-all beside the mean."""
-    items = [item for item in analysis.predictability if item.condition.level == analysis.level]
-    rows = [
-        [
-            arm_name(item.condition),
-            item.kind,
-            numbers.whole(item.agreement.n),
-            numbers.decimal(item.agreement.repeats),
-            numbers.percent(item.agreement.mean),
-            numbers.percent(item.agreement.pass_all),
-            numbers.percent(item.agreement.agreement),
-        ]
-        for item in items
-    ]
-    if not rows:
-        return ""
-    columns = ["arm", "repeats over", "items", "repeats", "mean", "pass all", "pairs that agree"]
-    return table(columns, rows, left=2)
 
 
 def every_condition(analysis: Analysis) -> str:

@@ -1,4 +1,4 @@
-"""How far the answer holds: per category, without the instruction, counted in other ways."""
+"""How far the answer holds: without the instruction, counted in other ways, without a model."""
 
 from __future__ import annotations
 
@@ -6,29 +6,6 @@ from harness import numbers
 from harness.analysis import Analysis
 from harness.analysis.sensitivity import survival
 from harness.reporting.markdown import arm_name, code, paragraphs, table
-from harness.sanitize import for_markdown
-
-
-def category_shares_section(analysis: Analysis) -> str:
-    """The recovered share of the named winner in each category."""
-    if not analysis.category_shares:
-        return ""
-    rows = [
-        [
-            for_markdown(item.category),
-            numbers.whole(item.n),
-            numbers.points(item.recovery.gain),
-            numbers.points(item.recovery.gap),
-            numbers.rate(item.recovery.share),
-        ]
-        for item in analysis.category_shares
-    ]
-    winner = analysis.category_shares[0].wrapper
-    return paragraphs(
-        f"What {arm_name(winner)} recovers in each category; intervals are for one category at a "
-        "time, and the wrapper was picked on all of them:",
-        table(["category", "items", "wrapper − raw", "instruct − raw", "recovered share"], rows),
-    )
 
 
 def unasked_section(analysis: Analysis) -> str:
@@ -93,3 +70,29 @@ def sensitivity_section(analysis: Analysis) -> str:
 
 def _survival(changes: bool, survives: bool) -> str:
     return ("yes" if survives else "no") if changes else "changes nothing"
+
+
+def null_floor_section(analysis: Analysis) -> str:
+    """The control responders: what the checks give to answers that no model wrote."""
+    if not analysis.controls:
+        return ""
+    rows = [
+        [
+            code(item.condition.strategy),
+            numbers.rate(item.headline.prompt_strict),
+            numbers.rate(item.headline.inst_strict),
+        ]
+        for item in analysis.controls
+    ]
+    floor = analysis.floor
+    told = (
+        f"The null floor is {numbers.percent(floor.value)}, from {code(floor.control)}: the best "
+        "responder that does not echo the prompt. Scores above it are (s − s0) / (1 − s0)."
+        if floor
+        else "No responder but the echo was run, so there is no null floor."
+    )
+    return paragraphs(
+        "Responders that ask no model, judged by the same checks on the same items:",
+        table(["responder", "prompt-level strict", "instruction-level strict"], rows),
+        told,
+    )

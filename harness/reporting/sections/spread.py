@@ -1,4 +1,4 @@
-"""The report's sections on variance and on several suites."""
+"""How far answers and scores vary when they are asked again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from harness.analysis.values import Variance
 from harness.reporting.markdown import arm_name, code, paragraphs, table
 from harness.sanitize import for_markdown
 from harness.stats.variance import COMPONENTS
+
+
+def predictability_section(analysis: Analysis) -> str:
+    """Agreement across seeds and paraphrases, pass-all beside the mean."""
+    items = [item for item in analysis.predictability if item.condition.level == analysis.level]
+    rows = [
+        [
+            arm_name(item.condition),
+            item.kind,
+            numbers.whole(item.agreement.n),
+            numbers.decimal(item.agreement.repeats),
+            numbers.percent(item.agreement.mean),
+            numbers.percent(item.agreement.pass_all),
+            numbers.percent(item.agreement.agreement),
+        ]
+        for item in items
+    ]
+    if not rows:
+        return ""
+    columns = ["arm", "repeats over", "items", "repeats", "mean", "pass all", "pairs that agree"]
+    return table(columns, rows, left=2)
 
 
 def variance_section(analysis: Analysis) -> str:
@@ -55,42 +76,4 @@ def _said(item: Variance) -> str:
         f"{numbers.size(item.parts.phrasings, 'phrasing')} and with one of its "
         f"{numbers.size(item.parts.seeds, 'seed')}, {code(name)} comes out best in "
         f"{numbers.percent(best, 0)} of draws."
-    )
-
-
-def suites_section(analysis: Analysis) -> str:
-    """Every arm per suite, pooled over items, and with suites weighed equally."""
-    if not analysis.suite_scores:
-        return ""
-    names = list(analysis.suite_scores[0].suites)
-    rows = [
-        [
-            arm_name(item.condition),
-            *(numbers.rate(item.suites[name]) for name in names),
-            numbers.rate(item.pooled),
-            numbers.rate(item.equal),
-        ]
-        for item in analysis.suite_scores
-    ]
-    heads = [f"{code(name)} ({analysis.suite_scores[0].suites[name].n})" for name in names]
-    return paragraphs(
-        f"Prompt-level strict accuracy at {code(analysis.level)}. Pooled counts every item once, "
-        "so the largest suite speaks loudest; the last column is the mean of the suites' scores.",
-        table(["arm", *heads, "pooled", "suites weighed equally"], rows),
-        _shares(analysis),
-    )
-
-
-def _shares(analysis: Analysis) -> str:
-    found = analysis.suite_shares
-    if found is None:
-        return ""
-    rows = [
-        [code(name), numbers.points(item.gain), numbers.rate(item.share)]
-        for name, item in found.suites.items()
-    ]
-    rows.append(["suites weighed equally", numbers.points(found.gain), numbers.rate(found.share)])
-    return paragraphs(
-        f"What {arm_name(found.wrapper)} recovers:",
-        table(["suite", "wrapper − raw", "recovered share"], rows),
     )

@@ -1,0 +1,1 @@
+"""The report's sections as Markdown, each file one after the other as the report holds them."""
