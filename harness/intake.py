@@ -85,7 +85,6 @@ def load_yaml(text: str, where: str, refusal: Refusal = ConfigError) -> Any:
     if len(text) > YAML_BYTES:
         raise refusal(f"{where}: {len(text)} characters of YAML; at most {YAML_BYTES} are read")
     try:
-        _bound(text)
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -98,39 +97,53 @@ def load_yaml(text: str, where: str, refusal: Refusal = ConfigError) -> Any:
         raise refusal(f"{where}: not valid YAML: {type(error).__name__}: {error}") from error
 
 
-def _bound(text: str) -> None:
-    """Refuse what would grow while it is built, looking only at the stream of events."""
-    sizes: dict[str, int] = {}
-    opened: list[tuple[str | None, int]] = []
-    total = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            opened.append((event.anchor, total))
-            total += 1
-            if len(opened) > DEPTH:
-                raise _refused(event, f"nested more than {DEPTH} deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            if anchor:
-                sizes[anchor] = total - before
-        elif isinstance(event, yaml.ScalarEvent):
-            total += 1
-            if event.anchor:
-                sizes[event.anchor] = 1
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                raise _refused(event, f"the alias *{event.anchor} stands for nothing before it")
-            total += sizes[event.anchor]
-        if total > YAML_NODES:
-            raise _refused(event, f"more than {YAML_NODES} values, aliases written out")
-
-
 def _refused(event: Any, why: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=why, problem_mark=event.start_mark)
 
 
+class _Bounds:
+    """Counts what a stream of events stands for and refuses what would grow while it is built."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+        self._opened: list[tuple[str | None, int]] = []
+        self._total = 0
+
+    def pass_on(self, event: Any) -> None:
+        """Take the next event into account; raises MarkedYAMLError past a limit."""
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._opened.append((event.anchor, self._total))
+            self._total += 1
+            if len(self._opened) > DEPTH:
+                raise _refused(event, f"nested more than {DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = self._opened.pop()
+            if anchor:
+                self._sizes[anchor] = self._total - before
+        elif isinstance(event, yaml.ScalarEvent):
+            self._total += 1
+            if event.anchor:
+                self._sizes[event.anchor] = 1
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._sizes:
+                raise _refused(event, f"the alias *{event.anchor} stands for nothing before it")
+            self._total += self._sizes[event.anchor]
+        if self._total > YAML_NODES:
+            raise _refused(event, f"more than {YAML_NODES} values, aliases written out")
+
+
 class _Loader(yaml.SafeLoader):
-    """The safe loader without merges, double keys, dates and endless integers."""
+    """The safe loader within bounds, without merges, double keys, dates and endless integers."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._bounds = _Bounds()
+
+    def get_event(self) -> Any:
+        """The next event, before anything is built of it."""
+        event = super().get_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
+        self._bounds.pass_on(event)
+        return event
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [

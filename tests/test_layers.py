@@ -52,24 +52,34 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name != "harness.__version__"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(PACKAGE.rglob("*.py")),
-    ids=lambda path: str(path.relative_to(PACKAGE)),
-)
-def test_a_module_imports_only_from_lower_layers(path: Path) -> None:
-    relative = path.relative_to(PACKAGE).with_suffix("")
-    unit = relative.parts[0]
-    if unit in {"__init__", "__main__"}:
-        return
-    for module in imports(path):
-        other = unit_of(module)
-        if other == unit or (unit, other) in SIBLINGS_ALLOWED:
-            continue
-        assert layer_of(other) < layer_of(unit), f"{relative} imports {module}"
+@pytest.fixture(scope="module")
+def imported() -> dict[Path, set[str]]:
+    """What each module imports of the package, by its path inside it."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {path.relative_to(PACKAGE): imports(path) for path in paths}
 
 
-def test_llama_cpp_is_imported_through_one_door_and_the_engine_by_its_backend_alone() -> None:
+def test_a_module_imports_only_from_lower_layers(imported: dict[Path, set[str]]) -> None:
+    assert len(imported) > 100
+    wrong = [
+        f"{path} imports {module}"
+        for path, modules in imported.items()
+        for module in modules
+        if not may(path.with_suffix("").parts[0], unit_of(module))
+    ]
+    assert wrong == []
+
+
+def may(unit: str, other: str) -> bool:
+    """Whether a module of ``unit`` may import one of ``other``."""
+    if unit in {"__init__", "__main__"} or other == unit or (unit, other) in SIBLINGS_ALLOWED:
+        return True
+    return layer_of(other) < layer_of(unit)
+
+
+def test_llama_cpp_is_imported_through_one_door_and_the_engine_by_its_backend_alone(
+    imported: dict[Path, set[str]],
+) -> None:
     named = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
@@ -77,10 +87,9 @@ def test_llama_cpp_is_imported_through_one_door_and_the_engine_by_its_backend_al
     }
     assert named == {"native.py"}
     users = {
-        str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
-        if any(unit_of(module) == "engine" for module in imports(path))
-        and path.relative_to(PACKAGE).parts[0] != "engine"
+        str(path)
+        for path, modules in imported.items()
+        if path.parts[0] != "engine" and any(unit_of(module) == "engine" for module in modules)
     }
     # The two commands measure llama.cpp and show its tokens, whatever a run's backend is.
     assert users == {"experiment/llama.py", "cli/bench.py", "cli/templates.py"}

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -228,11 +229,7 @@ def find_template(templates: Mapping[str, Template], name: str) -> Template:
 def load_template(path: Path) -> Template:
     """Read one file; TemplateError names the file and what is wrong with it."""
     head, body = split_front_matter(path)
-    data = load_yaml(head, f"{path}: front matter", TemplateError)
-    try:
-        front = FrontMatter.model_validate(data)
-    except ValidationError as error:
-        raise TemplateError(f"{path}: {_explain(error)}") from error
+    front = _front_matter(head, path)
     examples = _read_examples(path, front.examples) if front.examples else ()
     uses = _names(path, body) if front.kind == "text" else frozenset()
     if front.kind == "text" and "query" not in uses:
@@ -260,6 +257,16 @@ def load_template(path: Path) -> Template:
         uses=uses,
         overrides=front.overrides,
     )
+
+
+@lru_cache(maxsize=256)
+def _front_matter(head: str, path: Path) -> FrontMatter:
+    """What the front matter says; many commands read all templates more than once."""
+    data = load_yaml(head, f"{path}: front matter", TemplateError)
+    try:
+        return FrontMatter.model_validate(data)
+    except ValidationError as error:
+        raise TemplateError(f"{path}: {_explain(error)}") from error
 
 
 def split_front_matter(path: Path) -> tuple[str, str]:

@@ -91,6 +91,7 @@ def test_a_report_written_again_is_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unrendered")
 def test_a_changed_prompt_loses_no_row_and_no_verdict(
     made: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_changed_prompt_loses_no_row_and_no_verdict(
         assert "has changed since this run" in (folder / "report.md").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_folder_is_reported_and_judged_without_its_suite_models_and_cache(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_folder_is_reported_and_judged_without_its_suite_models_and_cache(
     assert rows_of(folder) == before
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_verdict_that_changes_leaves_the_old_one_beside_it(
     made: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_verdict_that_changes_leaves_the_old_one_beside_it(
     assert {old["id"] for old in replaced} == {"target"}
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_verdicts_of_other_versions_of_a_check_are_said_to_be_stale(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +153,7 @@ def test_verdicts_of_other_versions_of_a_check_are_said_to_be_stale(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unrendered")
 def test_a_module_of_checks_that_has_changed_is_said_to_be_stale(
     made: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
@@ -173,6 +178,7 @@ def test_a_module_of_checks_that_has_changed_is_said_to_be_stale(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_folder_runs_nothing_that_it_names(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +263,7 @@ def test_a_spoiled_folder_is_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unrendered")
 def test_a_long_reason_is_cut_for_spreadsheets_only(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,10 @@ from harness.cli import main
 from harness.errors import ConfigError
 from harness.reporting.tables import TABLES
 from harness.sanitize import for_markdown
+from tests.support.pictures import unrendered
 from tests.support.tinygguf import CHATML, write_llama
+
+pytestmark = pytest.mark.usefixtures("unrendered")
 
 SUITE: list[dict[str, Any]] = [
     {"id": "one", "prompt": "Where is Lyon?", "target": "France"},
@@ -54,7 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'controls: ["yes", echo]\n',
         encoding="utf-8",
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, unrendered():
         patch.setenv("HARNESS_CACHE", str(place / "cache"))
         assert main(["run", str(place / "exp.yaml"), "-q", "-o", str(place / "run")]) == 0
     return place / "run"

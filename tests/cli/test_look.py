@@ -15,6 +15,9 @@ from harness.cli import main
 from harness.records import Condition, Scored
 from harness.reporting import Run, write_run
 from tests.support import scored
+from tests.support.pictures import unrendered
+
+pytestmark = pytest.mark.usefixtures("unrendered")
 
 QA = Condition("base", "F16", "qa")
 NATIVE = Condition("dpo", "F16", "native")
@@ -55,7 +58,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tiny/2", changed, flipped(rows, losing=20)),
         ("other/1", replace(manifest, experiment={"name": "other", "limit": 3}), rows[:40]),
     ):
-        write_run(Run(place / "reports" / name, said, tuple(answers)))
+        with unrendered():
+            write_run(Run(place / "reports" / name, said, tuple(answers)))
     (place / "reports" / "notes").mkdir()
     return place
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.command import ROOT, harness
+from tests.support.command import ROOT, harness, here
 
 USES = {"text": "pages", "infill": "tiny-gaps", "draws": 0, "wrappers": "qa", "limit": 2}
 EXPERIMENT: dict[str, Any] = {
@@ -160,14 +160,14 @@ def test_again_it_loads_nothing_and_without_the_uses_it_is_the_grid_alone(
 def test_what_cannot_be_asked_is_refused_in_a_line_before_any_model_is_loaded(
     tmp_path: Path, uses: Any, told: str
 ) -> None:
-    done = harness("plan", written(tmp_path, uses), "--limit", 2, cache=tmp_path / "cache")
+    done = here("plan", written(tmp_path, uses), "--limit", 2, cache=tmp_path / "cache")
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_the_plan_tells_what_the_uses_ask(tmp_path: Path) -> None:
-    done = harness("plan", written(tmp_path, USES), "--limit", 2, cache=tmp_path / "cache")
+    done = here("plan", written(tmp_path, USES), "--limit", 2, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert "in each of 4 ways to ask base and instruct: 2 prompts to answer, 2 " in done.stdout
     assert "2 gaps to fill" in done.stdout

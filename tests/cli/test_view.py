@@ -18,13 +18,15 @@ from harness.cli.view import pages_server
 from harness.reporting import Run, write_run
 from harness.reporting.runs import find_live
 from tests.support.browser import chromium
+from tests.support.pictures import unrendered
 from tests.support.scored import manifest, run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("view") / "run"
-    write_run(Run(place, manifest(), tuple(run(6))))
+    with unrendered():
+        write_run(Run(place, manifest(), tuple(run(6))))
     return place
 
 

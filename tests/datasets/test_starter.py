@@ -87,18 +87,20 @@ def test_checks_of_at_least_a_dozen_kinds_are_used() -> None:
     assert len({spec.id for sample in SAMPLES for spec in sample.checks}) >= 12
 
 
-@pytest.mark.parametrize("sample", [s for s in ORIGINALS if s.target], ids=lambda s: s.id)
-def test_each_accepted_answer_passes_and_an_empty_one_does_not(sample: Sample) -> None:
-    for answer in sample.target:
-        assert passes(sample, f"The answer is {answer}.")["target"] is True
-    assert passes(sample, "")["target"] is False
+def test_each_accepted_answer_passes_and_an_empty_one_does_not() -> None:
+    targeted = [sample for sample in ORIGINALS if sample.target]
+    assert targeted
+    for sample in targeted:
+        for answer in sample.target:
+            assert passes(sample, f"The answer is {answer}.")["target"] is True, sample.id
+        assert passes(sample, "")["target"] is False, sample.id
 
 
-@pytest.mark.parametrize(
-    "sample", [s for s in ORIGINALS if s.kind == "instruction"], ids=lambda s: s.id
-)
-def test_saying_nothing_passes_no_item(sample: Sample) -> None:
-    assert not all(passes(sample, "").values())
+def test_saying_nothing_passes_no_item() -> None:
+    instructions = [sample for sample in ORIGINALS if sample.kind == "instruction"]
+    assert instructions
+    for sample in instructions:
+        assert not all(passes(sample, "").values()), sample.id
 
 
 def test_the_first_rows_cover_every_category() -> None:

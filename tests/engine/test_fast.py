@@ -22,16 +22,22 @@ def run(
         return {answer.request_key: answer for answer in engine.generate(requests)}
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mamba"])
+@pytest.fixture(scope="module", params=[tinygguf.write_llama, tinygguf.write_mamba])
+def answered(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Request], dict[str, Generation]]:
+    """A model, requests, and what exact mode answers."""
+    path = request.param(tmp_path_factory.mktemp("gguf") / "model.gguf")
+    requests = mixed(path, 24, 300)
+    return path, requests, run(path, requests, EngineSettings(threads=1))
+
+
 @pytest.mark.parametrize("together", [False, True], ids=["apart", "mixed"])
 @pytest.mark.parametrize("parallel", [1, 3, 16])
 def test_its_texts_are_those_of_exact_mode_but_for_rounding(
-    tmp_path: Path, architecture: str, parallel: int, together: bool
+    answered: tuple[Path, list[Request], dict[str, Generation]], parallel: int, together: bool
 ) -> None:
-    write = {"llama": tinygguf.write_llama, "mamba": tinygguf.write_mamba}[architecture]
-    path = write(tmp_path / "model.gguf")
-    requests = mixed(path, 24, 300)
-    exact = run(path, requests, EngineSettings(threads=1))
+    path, requests, exact = answered
     settings = EngineSettings(threads=1, mode="fast", parallel=parallel)
     fast = run(path, requests, settings, together)
     assert fast.keys() == exact.keys()

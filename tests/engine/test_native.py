@@ -20,6 +20,15 @@ def test_the_build_and_its_devices_are_known() -> None:
     assert all(device.total_memory >= device.free_memory for device in native.devices())
 
 
+def test_whoever_imports_the_bindings_afterwards_gets_all_of_them_on_the_same_library() -> None:
+    low = native.load()
+    import llama_cpp
+
+    assert llama_cpp.llama_cpp is low
+    assert llama_cpp.Llama is not None
+    assert native._package_version() == llama_cpp.__version__ == native.PACKAGE_VERSION
+
+
 def test_llama_cpps_own_reason_for_a_failure_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "notes.gguf"
     path.write_text("hello", encoding="utf-8")

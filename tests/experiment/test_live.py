@@ -18,6 +18,8 @@ from harness.protocols import OnToken
 from harness.records import Generation, Request
 from tests.experiment.test_walk import experiment, folder, options
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 __all__ = ["folder"]  # the fixture of two random models
 
 

@@ -22,6 +22,8 @@ from harness.records import OPENING_REMOVED, EngineSettings, Generation, ModelFi
 from tests.support.command import table
 from tests.support.tinygguf import CHATML, write_llama
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 ROWS: list[dict[str, Any]] = [
     {"id": "one", "category": "fact", "prompt": "Where is Lyon?", "target": "France"},
     {"id": "two", "category": "fact", "prompt": "Where is Turin?", "target": "Italy"},

@@ -138,6 +138,7 @@ def test_items_are_filtered_searched_walked_and_linked_to(driver: Any, plain: Pa
     assert heading.text.startswith(every[20])
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_every_filter_narrows_what_is_shown(driver: Any, tmp_path: Path) -> None:
     items = [sample("plain", "facts"), sample("hostile", HOSTILE[0]), sample("quiet", "facts")]
     low = Condition("base", "Q2_K", "qa")
@@ -173,6 +174,7 @@ def test_every_filter_narrows_what_is_shown(driver: Any, tmp_path: Path) -> None
     assert driver.title == "tiny"
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_what_decided_a_verdict_is_marked_in_the_answer(driver: Any, tmp_path: Path) -> None:
     text = "\x1b[1m😀 tea, <b>jam</b>, 😀 cake"
     commas = tuple((at, at + 1) for at, sign in enumerate(f"Sure: {text}") if sign == ",")
@@ -233,6 +235,7 @@ def test_the_decision_stands_in_the_page_in_the_reports_own_words(plain: Path) -
     assert sentence[1].replace("\\", "") in text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_too_large_for_one_page_is_spread_and_old_pages_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

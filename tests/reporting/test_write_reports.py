@@ -115,6 +115,7 @@ def test_model_text_cannot_act_in_any_written_file(tmp_path: Path) -> None:
     assert read_jsonl(tmp_path / "samples.jsonl")[0]["text"] == HOSTILE
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_fence_in_an_answer_does_not_end_the_reports_own(tmp_path: Path) -> None:
     rows = [
         row(sample("one"), condition, (True, True), text="```\n# Not a heading\n```")
@@ -135,6 +136,7 @@ def test_a_fence_in_an_answer_does_not_end_the_reports_own(tmp_path: Path) -> No
     assert not inside
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_html_in_model_text_is_text_outside_fences(tmp_path: Path) -> None:
     rows = [
         row(sample(f"i{n}", category="<b>x</b>"), c, (True, n > 1), reason="<img src=x>")
@@ -146,6 +148,7 @@ def test_html_in_model_text_is_text_outside_fences(tmp_path: Path) -> None:
     assert "<b>" not in report.replace("\\<b", "")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_failed_generations_are_rows_without_verdicts(tmp_path: Path) -> None:
     rows = [passes(sample(f"i{n}"), RAW, None if n == 0 else True) for n in range(3)]
     written(rows, tmp_path)
@@ -159,6 +162,7 @@ def test_failed_generations_are_rows_without_verdicts(tmp_path: Path) -> None:
     assert "Missing: 1 answer" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_unsupported_verdicts_are_empty_and_counted(tmp_path: Path) -> None:
     rows = [row(sample(f"i{n}"), RAW, (True, None)) for n in range(3)]
     written(rows, tmp_path)
@@ -219,6 +223,7 @@ def test_a_run_without_a_pair_is_reported(tmp_path: Path) -> None:
     assert "## Every condition" in report
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_share_that_is_not_estimable_is_not_claimed_in_the_first_lines(tmp_path: Path) -> None:
     rows = [passes(sample(f"i{n}"), c, n % 2 == 0) for n in range(20) for c in (RAW, QA, NATIVE)]
     report = (written(rows, tmp_path) / "report.md").read_text("utf-8")
@@ -229,6 +234,7 @@ def test_a_share_that_is_not_estimable_is_not_claimed_in_the_first_lines(tmp_pat
     assert "not estimable" in report
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_report_prints_the_engine_mode(tmp_path: Path) -> None:
     fast = {"settings": {"base/F16": {"mode": "fast", "width": 8}}}
     report = (written(run(6), tmp_path, engine=fast) / "report.md").read_text("utf-8")
@@ -255,6 +261,7 @@ def test_the_terminal_table_holds_every_condition_and_no_escape(capsys: Any) -> 
     assert "\x1b" not in out
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_report_reads_as_its_snapshot(tmp_path: Path) -> None:
     """Set UPDATE_SNAPSHOTS=1 to write the snapshot anew, then read the difference."""
     report = (written(run(30, continuations=3), tmp_path) / "report.md").read_text("utf-8")

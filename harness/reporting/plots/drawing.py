@@ -111,13 +111,20 @@ class Figure:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if kind is None:
-                # Left out, so that the same run gives the same bytes: version and date.
-                self._write("png", {"Software": None})
-                self._write("svg", {"Creator": None, "Date": None})
+                self._write()
         finally:
             self.context.__exit__(None, None, None)
 
-    def _write(self, form: str, metadata: dict[str, None]) -> None:
-        drawn = io.BytesIO()
-        self.figure.savefig(drawn, format=form, metadata=metadata)
-        write_bytes(self.path.with_suffix(f".{form}"), drawn.getvalue())
+    def _write(self) -> None:
+        """Write both forms of one layout; ``savefig`` would compute it for each of them."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        png, svg = io.BytesIO(), io.BytesIO()
+        # Version and date are left out, so that the same run gives the same bytes.
+        FigureCanvasAgg(self.figure).print_png(png, metadata={"Software": None})
+        FigureCanvasSVG(self.figure).print_svg(svg, metadata={"Creator": None, "Date": None})
+        write_bytes(self.path.with_suffix(".png"), png.getvalue())
+        write_bytes(self.path.with_suffix(".svg"), svg.getvalue())
