@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from harness import native
+from harness.engine.admission import Admission
 from harness.engine.bisect import Bisection, Event, failure
 from harness.engine.life import Life
 from harness.engine.limits import physical_cores
 from harness.engine.logprobs import rows_per_block
 from harness.engine.pipe import WORKER, Child, ChildDied, keep_spares
-from harness.engine.rerank import best, candidates, differences, judge_sizes, merged, verdict_texts
-from harness.engine.sampling import derive_seed
+from harness.engine.rerank import best, candidates, differences, merged, verdict_texts
 from harness.engine.sequence import Job
 from harness.engine.stream import Cutter, Stream
 from harness.engine.tokenizer import ChildTokenizer
@@ -106,6 +106,7 @@ class Engine:
         self._loaded: Mapping[str, Any] = {}
         self._life.child()
         self.tokenizer = ChildTokenizer(self._ask, self._loaded, lambda: None)
+        self._admission = Admission(model.name, settings.n_ctx, self._loaded, self.tokenizer)
 
     @property
     def pid(self) -> int:
@@ -129,7 +130,7 @@ class Engine:
         """
         stream = Stream(on_token) if on_token else None
         cutter = Cutter(until) if until else None
-        jobs = self._jobs(requests, stream=on_token is not None)
+        jobs = self._admission.jobs(requests, stream=on_token is not None)
         plain = [
             replace(job, early=cutter is not None)
             for request, job in zip(requests, jobs, strict=True)
@@ -148,23 +149,7 @@ class Engine:
 
     def require_room(self, requests: Sequence[Request]) -> None:
         """Raise ContextOverflow for the first request that does not fit, naming its sample."""
-        self._jobs(requests, stream=False)
-
-    def _jobs(self, requests: Sequence[Request], *, stream: bool) -> list[Job]:
-        """What the child is asked, in the requests' order, once all of it is known to fit."""
-        jobs = [self._job(request, stream=stream) for request in requests]
-        for request, job in zip(requests, jobs, strict=True):
-            self._require_room(request, job)
-        judged = [
-            (request, job.room - len(job.tokens), request.prompt.rerank)
-            for request, job in zip(requests, jobs, strict=True)
-            if request.prompt.rerank is not None
-        ]
-        for (request, answer, _), size in zip(
-            judged, judge_sizes([rerank for *_, rerank in judged], self.tokenizer), strict=True
-        ):
-            self._require_fit(request, size, answer, "tokens of the judge's prompt")
-        return jobs
+        self._admission.jobs(requests, stream=False)
 
     def abandon(self) -> None:
         """End the child at once, whatever another thread does with it, and start no other.
@@ -282,7 +267,7 @@ class Engine:
 
     def _score(self, op: str, texts: Sequence[Passage], **values: Any) -> Iterator[Event]:
         """The events of a scoring command."""
-        self._require_scorable(texts)
+        self._admission.require_scorable(texts)
         if not texts:
             return
         entries = [{"tokens": list(text.tokens), "start": text.start} for text in texts]
@@ -295,20 +280,6 @@ class Engine:
                         child.send("next")
         except ChildDied as death:
             raise EngineCrashed(f"scoring {len(texts)} texts: {death}") from death
-
-    def _require_scorable(self, texts: Sequence[Passage]) -> None:
-        limit = self.settings.n_ctx or int(self._loaded["n_ctx_train"])
-        for number, text in enumerate(texts):
-            if len(text.tokens) > limit:
-                raise ContextOverflow(
-                    f"text {number} has {len(text.tokens)} tokens, the context holds {limit}; "
-                    "shorten it or raise engine.n_ctx"
-                )
-            if not 1 <= text.start < len(text.tokens):
-                raise EngineError(
-                    f"text {number} of {len(text.tokens)} tokens cannot be scored from token "
-                    f"{text.start}; at least one token must stand before and one after"
-                )
 
     def _rerank(self, group: Sequence[tuple[Request, Job, Rerank]]) -> Iterator[Generation]:
         """Draw every request's candidates, judge them, keep each request's best."""
@@ -336,55 +307,6 @@ class Engine:
             return list(differences(list(self.logprobs(texts))))
         except EngineCrashed:  # the user may have killed it, as in `survive`
             return list(differences(list(self.logprobs(texts))))
-
-    def _job(self, request: Request, *, stream: bool) -> Job:
-        prompt, sampling = request.prompt, request.sampling
-        tokens = prompt.token_ids
-        if not tokens:
-            bos = self.tokenizer.bos_id
-            if bos is None:
-                raise EngineError(
-                    f"sample {request.sample_id} has an empty prompt and the model has no BOS "
-                    "token to begin with; give the prompt some text"
-                )
-            tokens = (bos,)
-        return Job(
-            key=request.key,
-            tokens=tokens,
-            sampling=sampling,
-            seed=derive_seed(request.seed, request.epoch, tokens),
-            stops=prompt.stops,
-            line_start=not prompt.prefill or prompt.prefill.endswith("\n"),
-            rules=prompt.rules,
-            stream=stream,
-        )
-
-    def _require_fit(self, request: Request, given: int, generated: int, what: str) -> None:
-        trained = int(self._loaded["n_ctx_train"])
-        limit = self.settings.n_ctx or trained
-        if given + generated > limit:
-            more = f", or raise engine.n_ctx (the model knows {trained})" if limit < trained else ""
-            raise ContextOverflow(
-                f"sample {request.sample_id} ({request.condition}) needs {given} {what} "
-                f"+ {generated} generated tokens, the context holds {limit}; "
-                f"shorten the prompt or lower sampling.max_tokens{more}"
-            )
-
-    def _require_room(self, request: Request, job: Job) -> None:
-        self._require_fit(request, len(job.tokens), job.room - len(job.tokens), "prompt")
-        worst = max(job.tokens)
-        if min(job.tokens) < 0 or worst >= self._loaded["n_vocab"]:
-            raise EngineError(
-                f"sample {request.sample_id} holds token {worst}, the model's vocabulary ends at "
-                f"{self._loaded['n_vocab'] - 1}; the prompt was tokenized for another model"
-            )
-
-        for token, _ in request.sampling.logit_bias:
-            if not 0 <= token < self._loaded["n_vocab"]:
-                raise EngineError(
-                    f"sampling.logit_bias: {token} is no token of {self.model.name}, whose "
-                    f"vocabulary ends at {self._loaded['n_vocab'] - 1}"
-                )
 
     def _load(self, child: Child) -> None:
         self._loaded = child.ask("load", **self._load_values())
