@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import replace
 
 from harness.analysis import analyse
-from harness.analysis.decisions import level_decisions
+from harness.analysis.levels import level_decisions
 from harness.records import (
     CheckResult,
     CheckSpec,

@@ -1,4 +1,4 @@
-"""What an arm passes without being asked to."""
+"""What an arm passes without being asked to, and whether that is most of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness import numbers
 from harness.analysis.grid import Grid
-from harness.analysis.values import Ablation
-from harness.records import ABLATED, Condition, Estimate
+from harness.analysis.values import Ablation, Analysis
+from harness.records import ABLATED, Condition, Decision, Estimate, Verdict
 from harness.stats.pairs import paired
 from harness.stats.rates import Floats, clustered_rate
 from harness.stats.recovery import recovered_shares
+
+_HALF = 0.5
 
 
 def ablations(
@@ -46,6 +49,45 @@ def ablations(
             )
         )
     return found
+
+
+def unasked_decisions(analysis: Analysis) -> tuple[Decision, ...]:
+    """Does an arm pass because it was asked to? One decision per arm with an ablated control,
+    at the reference level.
+
+    For a wrapper of the base the question is about what it gains over raw, else about all that it
+    passes; more than half by the whole interval is "shown".
+    """
+    found = [item for item in analysis.ablations if item.condition.level == analysis.level]
+    return tuple(_unasked_decision(item) for item in found)
+
+
+def _unasked_decision(item: Ablation) -> Decision:
+    name = f"{item.condition.stage} {item.condition.strategy}"
+    gains = item.gained is not None and item.gained.value is not None
+    share = item.gained if gains and item.gained else item.unasked
+    what = "what it gains over the raw prompt" if gains else "what it passes"
+    evidence = [
+        f"asked − unasked: {numbers.points(item.effect)}",
+        f"of all that it passes, {numbers.rate(item.unasked)} passes unasked",
+    ]
+    if item.share is not None:
+        evidence.append(f"share of the gap recovered without asking: {numbers.rate(item.share)}")
+    told = f"{numbers.rate(share)} of {numbers.size(share.n, 'item')}"
+    verdict: Verdict = "cannot tell"
+    settle = ""
+    if share.low is None or share.high is None:
+        sentence = f"{name}: it passes nothing, asked or not."
+    elif share.low > _HALF:
+        verdict = "shown"
+        sentence = f"{name}: most of {what} needs no instruction: it passes unasked too ({told})."
+    elif share.high < _HALF:
+        verdict = "shown not"
+        sentence = f"{name}: most of {what} it passes only when asked (unasked {told})."
+    else:
+        sentence = f"{name}: whether most of {what} needs the instruction cannot be told ({told})."
+        settle = "more items with an ablated text that the arm passes"
+    return Decision("unasked", name, verdict, sentence, tuple(evidence), settle)
 
 
 def _beside(one: Condition, other: Condition) -> bool:

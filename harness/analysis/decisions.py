@@ -9,25 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import numbers
-from harness.analysis.levels import divergences_of, rows_of, what_decided
+from harness.analysis.ablation import unasked_decisions
+from harness.analysis.levels import level_decisions
 from harness.analysis.sensitivity import survival
 from harness.analysis.shift import shift_decisions
 from harness.analysis.values import (
-    Ablation,
     Analysis,
     BestWrapper,
     ConditionSummary,
-    LevelVerdict,
 )
 from harness.records import Comparison, Condition, Decision, Estimate, Verdict
-from harness.stats.power import items_for_margin, items_to_detect
+from harness.stats.power import items_to_detect
 
 ALPHA = 0.05
 _WORTH_SAVING = 0.9
 """A wrapper is called cheaper when it costs less than this share of the other's prompt tokens."""
 _UNENDED = 0.1
 """A cheaper wrapper may leave at most this many more of its answers without an end."""
-_HALF = 0.5
 _SMALLEST = 0.01
 """Nobody is sent to collect items for a difference smaller than this."""
 _NTH = {2: "half", 3: "a third of", 4: "a quarter of", 5: "a fifth of", 6: "a sixth of"}
@@ -229,136 +227,6 @@ def use_decisions(analysis: Analysis) -> tuple[Decision, ...]:
         )
         settle = _items(_between(analysis, best.winner, analysis.instruct), rest)
     return (_decision("use", str(analysis.instruct), verdict, sentence, (), settle),)
-
-
-def level_decisions(analysis: Analysis) -> tuple[Decision, ...]:
-    """How far each arm that matters may be quantized, one decision per arm.
-
-    Levels are tested from the largest file down and the walk stops at the first that is not shown
-    equivalent (a fixed sequence, which needs no adjustment for the number of levels).
-    """
-    arms = dict.fromkeys(item.reference for item in analysis.equivalences)
-    return tuple(
-        _level_decision(
-            analysis, arm, [item for item in analysis.equivalences if item.reference == arm]
-        )
-        for arm in arms
-    )
-
-
-def _level_decision(analysis: Analysis, arm: Condition, found: Sequence[LevelVerdict]) -> Decision:
-    name, margin = f"{arm.stage} {arm.strategy}", numbers.plain_points(analysis.margin)
-    smaller = _smaller(analysis, arm, found)
-    rows = rows_of(analysis, arm, found)
-    evidence = (*(_level_evidence(analysis, item) for item in smaller), what_decided(rows))
-    kept: LevelVerdict | None = None
-    stopped: LevelVerdict | None = None
-    for item in smaller:
-        if item.verdict != "equivalent":
-            stopped = item
-            break
-        kept = item
-    worse = [item.condition.level for item in smaller if item.verdict == "worse"]
-    but = f"; {numbers.listed(worse)} {'is' if len(worse) == 1 else 'are'} worse" if worse else ""
-    settle = _settle_level(stopped, analysis) if stopped else ""
-    if kept is not None:
-        sentence = (
-            f"{name}: take {kept.condition.level}, the smallest level shown to be within {margin} "
-            f"of {arm.level}{but}."
-        )
-        return _decision("level", name, "equivalent", sentence, evidence, settle)
-    verdict: Verdict = "worse" if worse and len(worse) == len(smaller) else "cannot tell"
-    sentence = (
-        f"{name}: keep {arm.level}; no smaller level is shown to be within {margin} of it{but}."
-    )
-    return _decision("level", name, verdict, sentence, evidence, settle)
-
-
-def unasked_decisions(analysis: Analysis) -> tuple[Decision, ...]:
-    """Does an arm pass because it was asked to? One decision per arm with an ablated control,
-    at the reference level.
-
-    For a wrapper of the base the question is about what it gains over raw, else about all that it
-    passes; more than half by the whole interval is "shown".
-    """
-    found = [item for item in analysis.ablations if item.condition.level == analysis.level]
-    return tuple(_unasked_decision(item) for item in found)
-
-
-def _unasked_decision(item: Ablation) -> Decision:
-    name = f"{item.condition.stage} {item.condition.strategy}"
-    gains = item.gained is not None and item.gained.value is not None
-    share = item.gained if gains and item.gained else item.unasked
-    what = "what it gains over the raw prompt" if gains else "what it passes"
-    evidence = [
-        f"asked − unasked: {numbers.points(item.effect)}",
-        f"of all that it passes, {numbers.rate(item.unasked)} passes unasked",
-    ]
-    if item.share is not None:
-        evidence.append(f"share of the gap recovered without asking: {numbers.rate(item.share)}")
-    told = f"{numbers.rate(share)} of {numbers.size(share.n, 'item')}"
-    verdict: Verdict = "cannot tell"
-    settle = ""
-    if share.low is None or share.high is None:
-        sentence = f"{name}: it passes nothing, asked or not."
-    elif share.low > _HALF:
-        verdict = "shown"
-        sentence = f"{name}: most of {what} needs no instruction: it passes unasked too ({told})."
-    elif share.high < _HALF:
-        verdict = "shown not"
-        sentence = f"{name}: most of {what} it passes only when asked (unasked {told})."
-    else:
-        sentence = f"{name}: whether most of {what} needs the instruction cannot be told ({told})."
-        settle = "more items with an ablated text that the arm passes"
-    return _decision("unasked", name, verdict, sentence, evidence, settle)
-
-
-def _smaller(
-    analysis: Analysis, arm: Condition, found: Sequence[LevelVerdict]
-) -> list[LevelVerdict]:
-    """The levels of fewer bits than the reference, the largest first; as listed if unknown."""
-
-    def bits(condition: Condition) -> float | None:
-        summary = analysis.summary(condition)
-        return summary.bits_per_weight if summary else None
-
-    own = bits(arm)
-    if own is None or any(bits(item.condition) is None for item in found):
-        return list(found)
-    kept = [item for item in found if (bits(item.condition) or 0.0) < own]
-    return sorted(kept, key=lambda item: -(bits(item.condition) or 0.0))
-
-
-def _level_evidence(analysis: Analysis, item: LevelVerdict) -> str:
-    summary = analysis.summary(item.condition)
-    bits = summary.bits_per_weight if summary else None
-    size = f" ({numbers.decimal(bits, 2)} bits per weight)" if bits is not None else ""
-    apart = divergences_of(analysis, item.condition)
-    told = (
-        f"; mean KLD {numbers.nats(apart[0].mean_kld)}, same top p "
-        f"{numbers.percent(apart[0].same_top_p)} over {apart[0].over}"
-        if apart
-        else ""
-    )
-    return (
-        f"{item.condition.level}{size} − {item.reference.level}: {numbers.points(item.delta)} "
-        f"(90 %), {numbers.percent(item.flips)} of items flip: {item.verdict}{told}"
-    )
-
-
-def _settle_level(item: LevelVerdict, analysis: Analysis) -> str:
-    if item.verdict == "worse":
-        return ""
-    needed = items_for_margin(item.margin, item.flips)
-    if needed <= analysis.n_units:
-        return (
-            f"{item.condition.level}: the difference seen is near the margin itself: name a wider "
-            f"one, or keep {item.reference.level}"
-        )
-    return (
-        f"{item.condition.level}: {numbers.size(needed, 'item')} show a level that costs nothing "
-        f"to be within {numbers.plain_points(item.margin)} four times of five"
-    )
 
 
 def unended(item: ConditionSummary) -> float:

@@ -1,4 +1,4 @@
-"""An arm's levels, row by row: what is known of each, and what told it from the others.
+"""An arm's levels, row by row: what is known of each, what told it from the others, how far to go.
 
 Scores need many items to tell two levels apart, next-token distributions few texts; what a
 divergence costs in score only outcomes can say.
@@ -21,8 +21,9 @@ from harness.analysis.values import (
     LevelVerdict,
 )
 from harness.measured import Divergence, Speed
-from harness.records import Condition
+from harness.records import Condition, Decision, Verdict
 from harness.stats.pairs import sign_flip
+from harness.stats.power import items_for_margin
 
 ALPHA = 0.05
 
@@ -143,6 +144,98 @@ def alike(rows: Sequence[LevelRow]) -> list[tuple[str, ...]]:
             types = (row.facts.size, *sorted(row.facts.types.items()))
             groups.setdefault(types, []).append(row.condition.level)
     return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def level_decisions(analysis: Analysis) -> tuple[Decision, ...]:
+    """How far each arm that matters may be quantized, one decision per arm.
+
+    Levels are tested from the largest file down and the walk stops at the first that is not shown
+    equivalent (a fixed sequence, which needs no adjustment for the number of levels).
+    """
+    arms = dict.fromkeys(item.reference for item in analysis.equivalences)
+    return tuple(
+        _level_decision(
+            analysis, arm, [item for item in analysis.equivalences if item.reference == arm]
+        )
+        for arm in arms
+    )
+
+
+def _level_decision(analysis: Analysis, arm: Condition, found: Sequence[LevelVerdict]) -> Decision:
+    name, margin = f"{arm.stage} {arm.strategy}", numbers.plain_points(analysis.margin)
+    smaller = _smaller(analysis, arm, found)
+    rows = rows_of(analysis, arm, found)
+    told = [*(_level_evidence(analysis, item) for item in smaller), what_decided(rows)]
+    evidence = tuple(filter(None, told))
+    kept: LevelVerdict | None = None
+    stopped: LevelVerdict | None = None
+    for item in smaller:
+        if item.verdict != "equivalent":
+            stopped = item
+            break
+        kept = item
+    worse = [item.condition.level for item in smaller if item.verdict == "worse"]
+    but = f"; {numbers.listed(worse)} {'is' if len(worse) == 1 else 'are'} worse" if worse else ""
+    settle = _settle_level(stopped, analysis) if stopped else ""
+    if kept is not None:
+        sentence = (
+            f"{name}: take {kept.condition.level}, the smallest level shown to be within {margin} "
+            f"of {arm.level}{but}."
+        )
+        return Decision("level", name, "equivalent", sentence, evidence, settle)
+    verdict: Verdict = "worse" if worse and len(worse) == len(smaller) else "cannot tell"
+    sentence = (
+        f"{name}: keep {arm.level}; no smaller level is shown to be within {margin} of it{but}."
+    )
+    return Decision("level", name, verdict, sentence, evidence, settle)
+
+
+def _smaller(
+    analysis: Analysis, arm: Condition, found: Sequence[LevelVerdict]
+) -> list[LevelVerdict]:
+    """The levels of fewer bits than the reference, the largest first; as listed if unknown."""
+
+    def bits(condition: Condition) -> float | None:
+        summary = analysis.summary(condition)
+        return summary.bits_per_weight if summary else None
+
+    own = bits(arm)
+    if own is None or any(bits(item.condition) is None for item in found):
+        return list(found)
+    kept = [item for item in found if (bits(item.condition) or 0.0) < own]
+    return sorted(kept, key=lambda item: -(bits(item.condition) or 0.0))
+
+
+def _level_evidence(analysis: Analysis, item: LevelVerdict) -> str:
+    summary = analysis.summary(item.condition)
+    bits = summary.bits_per_weight if summary else None
+    size = f" ({numbers.decimal(bits, 2)} bits per weight)" if bits is not None else ""
+    apart = divergences_of(analysis, item.condition)
+    told = (
+        f"; mean KLD {numbers.nats(apart[0].mean_kld)}, same top p "
+        f"{numbers.percent(apart[0].same_top_p)} over {apart[0].over}"
+        if apart
+        else ""
+    )
+    return (
+        f"{item.condition.level}{size} − {item.reference.level}: {numbers.points(item.delta)} "
+        f"(90 %), {numbers.percent(item.flips)} of items flip: {item.verdict}{told}"
+    )
+
+
+def _settle_level(item: LevelVerdict, analysis: Analysis) -> str:
+    if item.verdict == "worse":
+        return ""
+    needed = items_for_margin(item.margin, item.flips)
+    if needed <= analysis.n_units:
+        return (
+            f"{item.condition.level}: the difference seen is near the margin itself: name a wider "
+            f"one, or keep {item.reference.level}"
+        )
+    return (
+        f"{item.condition.level}: {numbers.size(needed, 'item')} show a level that costs nothing "
+        f"to be within {numbers.plain_points(item.margin)} four times of five"
+    )
 
 
 def _apart(near: LevelRow, far: LevelRow) -> str:

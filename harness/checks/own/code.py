@@ -145,12 +145,16 @@ def sandbox_works() -> bool:
     if shutil.which("bwrap") is None:
         return False
     try:
-        tried = subprocess.run(
-            [*_bubblewrap(), "-I", "-S", "-c", ""], capture_output=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
+        child = process.start([*_bubblewrap(), "-I", "-S", "-c", ""], alone=True)
+    except OSError:
         return False
-    return tried.returncode == 0
+    try:
+        child.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        process.end(child, family=True)
+    return child.returncode == 0
 
 
 def _bubblewrap() -> list[str]:
