@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.config import ENDPOINT, LLAMA_CPP, Experiment
-from harness.errors import ConfigError, OutOfMemory
+from harness.errors import ConfigError
 from harness.intake import near, shown
 from harness.models.fit import Memory
 from harness.protocols import Ability, Backend, ServedTemplate, Tokenizer
@@ -32,9 +32,6 @@ BACKENDS: Mapping[str, str] = {
 """Backends by name: the module and the class that is one. Nothing is imported before it is used."""
 
 Say = Callable[[str], None]
-
-PER_DEVICE = 128
-"""Requests that another device must have before its child process pays for its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,36 +171,3 @@ def _loaded(name: str) -> BackendKind:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"backend {name} ({known[name]}) cannot be loaded: {error}") from error
     return kind
-
-
-class DoesNotFit(Exception):
-    """A model did not load with the layers that ``auto`` had put on the GPU."""
-
-    def __init__(self, cell: Cell, layers: int) -> None:
-        super().__init__(cell, layers)
-        self.cell, self.layers = cell, layers
-
-
-@contextmanager
-def opened(
-    experiment: Experiment,
-    item: StageModel,
-    settings: EngineSettings,
-    backends: Backends,
-    pending: int,
-) -> Iterator[Backend]:
-    """The stage's model, loaded; DoesNotFit when fewer layers on the GPU are worth a try.
-
-    Memory may be short at loading and, since the cache is made for the prompts at hand, later.
-    """
-    wanted = experiment.engine
-    devices = wanted.devices[: max(1, pending // PER_DEVICE)]
-    try:
-        with backends.of(item).open(item.model, settings, devices) as backend:
-            yield backend
-    except OutOfMemory as error:
-        if wanted.n_gpu_layers != "auto" or not settings.n_gpu_layers:
-            raise
-        blocks = int(item.model.metadata.get("inspect.blocks", 0)) + 1
-        layers = blocks if settings.n_gpu_layers < 0 else settings.n_gpu_layers
-        raise DoesNotFit(item.cell, layers // 2) from error

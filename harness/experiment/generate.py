@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import EngineError
-from harness.experiment.backend import opened
 from harness.experiment.early import saved, until
+from harness.experiment.opening import opened
 from harness.experiment.prepare import Prepared
 from harness.experiment.watch import Watcher
 from harness.hashing import tagged_hash

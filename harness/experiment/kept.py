@@ -6,13 +6,15 @@ is stored as it comes, so that a killed process loses only what was in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, fields, replace
 
 import numpy as np
 
-from harness.experiment.backend import Backends, StageModel
+from harness.config import Experiment
+from harness.experiment.backend import Backends, Say, StageModel
+from harness.experiment.opening import opened
 from harness.protocols import Backend, Tokenizer
 from harness.records import (
     Condition,
@@ -35,24 +37,27 @@ _COUNTS = ("ranks", "tops")
 class Kept:
     """A stage's model behind the store; a context manager. Weights are loaded when they are needed.
 
-    ``opening`` loads them. ``trusted`` are keys of the store that may be looked up: all (None), or
-    without the cache those of what was made just now, to which whatever is made here is added.
+    ``say`` is told when they are. ``trusted`` are keys of the store that may be looked up: all
+    (None), or without the cache those of what was made just now, to which whatever is made here is
+    added.
     """
 
     def __init__(
         self,
+        experiment: Experiment,
         item: StageModel,
         settings: EngineSettings,
         backends: Backends,
         store: Store,
-        opening: Callable[[], AbstractContextManager[Backend]],
+        say: Say,
         *,
         trusted: set[str] | None = None,
     ) -> None:
         kind = backends.of(item)
         self.item, self.abilities = item, kind.abilities
         self.identity_of = backends.namer(item, settings)
-        self._about, self._store, self._opening = item.engine_name(settings), store, opening
+        self._about, self._store, self._say = item.engine_name(settings), store, say
+        self._opening = opened(experiment, item, settings, backends, 1)
         self._trusted = trusted
         self._open = ExitStack()
         self._backend: Backend | None = None
@@ -128,7 +133,8 @@ class Kept:
 
     def _model(self) -> Backend:
         if self._backend is None:
-            self._backend = self._open.enter_context(self._opening())
+            self._say(f"loading {self.item.stage}")
+            self._backend = self._open.enter_context(self._opening)
         return self._backend
 
 

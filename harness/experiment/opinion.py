@@ -19,7 +19,8 @@ from harness import strategies
 from harness.config import parse_experiment
 from harness.datasets import text_lines
 from harness.errors import ConfigError, EngineError, PromptContractError, SuiteError
-from harness.experiment.backend import Backends, Finding, opened
+from harness.experiment.backend import Backends, Finding
+from harness.experiment.opening import opened
 from harness.experiment.override import placed
 from harness.experiment.resolve import fitted_settings, resolve_models
 from harness.intake import load_json, shown

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from harness.checks import CodeSettings
 from harness.config import Experiment
-from harness.experiment.backend import Backends, DoesNotFit
+from harness.experiment.backend import Backends
 from harness.experiment.generate import generate
 from harness.experiment.judging import collect, control_answers, score
 from harness.experiment.live import shown_live
 from harness.experiment.manifest import build_manifest
 from harness.experiment.measure import measure
+from harness.experiment.opening import DoesNotFit
 from harness.experiment.prepare import Prepared, RunOptions, prepare
 from harness.experiment.uses.table import measure_uses
 from harness.experiment.watch import Watcher, together

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from harness.choice.uses import USES
 from harness.choice.values import ArmScores, Choice, Perplexity
 from harness.choice.verdict import row_of
-from harness.config import Experiment
 from harness.datasets.texts import Document
 from harness.errors import ConfigError, EngineError
-from harness.experiment.backend import Backends, StageModel, opened
+from harness.experiment.backend import Backends, StageModel
 from harness.experiment.kept import Kept
 from harness.experiment.plan import Plan
 from harness.experiment.uses.continuation import perplexity
@@ -22,7 +19,6 @@ from harness.experiment.uses.questions import Questions
 from harness.experiment.uses.seats import Seat
 from harness.experiment.uses.windows import SHORTEST
 from harness.experiment.watch import Watcher
-from harness.protocols import Backend
 from harness.records import Cell, EngineSettings, Generation
 from harness.store import Store
 from harness.strategies import load_templates
@@ -104,11 +100,16 @@ def _asked(
     chunks: list[Perplexity] = []
     notes: list[str] = []
     for item in models.items:
-        one = models.settings[item.cell]
-        opening = partial(_loaded, experiment, item, one, models.backends, watcher)
-        with Kept(
-            item, one, models.backends, models.store, opening, trusted=models.trusted
-        ) as model:
+        kept = Kept(
+            experiment,
+            item,
+            models.settings[item.cell],
+            models.backends,
+            models.store,
+            watcher.say,
+            trusted=models.trusted,
+        )
+        with kept as model:
             seat = Seat(questions.sides, model, templates, experiment.seed, watcher.say)
             arms += [scores for trial in questions.trials for scores in trial.measure(seat)]
             if chunked:
@@ -117,17 +118,6 @@ def _asked(
                 chunks += [found] if found else []
             notes += [f"{item.stage}: {note}" for note in model.notes]
     return arms, tuple(chunks), notes
-
-
-def _loaded(
-    experiment: Experiment,
-    item: StageModel,
-    settings: EngineSettings,
-    backends: Backends,
-    watcher: Watcher,
-) -> AbstractContextManager[Backend]:
-    watcher.say(f"loading {item.stage}")
-    return opened(experiment, item, settings, backends, 1)
 
 
 def _named(item: StageModel) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness import checks
 from harness.choice.values import Choice
 from harness.config import Experiment
-from harness.experiment.backend import Backends, DoesNotFit, Finding
+from harness.experiment.backend import Backends, Finding
+from harness.experiment.opening import DoesNotFit
 from harness.experiment.override import at_level, with_pair
 from harness.experiment.resolve import fitted_settings, pair_notes, resolve_models
 from harness.experiment.uses.questions import ChoiceOptions, questions_of
