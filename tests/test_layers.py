@@ -77,6 +77,19 @@ def may(unit: str, other: str) -> bool:
     return layer_of(other) < layer_of(unit)
 
 
+def test_files_import_one_another_in_no_circle(imported: dict[Path, set[str]]) -> None:
+    """Whoever reads downwards from one file never comes back to it."""
+    files = {
+        ".".join(("harness", *path.with_suffix("").parts)): modules
+        for path, modules in imported.items()
+        if path.name != "__init__.py"  # hands on what its package's files hold
+    }
+    below = {name: modules & set(files) for name, modules in files.items()}
+    while leaves := {name for name, others in below.items() if not others}:
+        below = {name: others - leaves for name, others in below.items() if name not in leaves}
+    assert not below
+
+
 def test_llama_cpp_is_imported_through_one_door_and_the_engine_by_its_backend_alone(
     imported: dict[Path, set[str]],
 ) -> None:

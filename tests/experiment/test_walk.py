@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType, FunctionType
 from typing import Any
 
 import pytest
 
+import harness
 from harness import native
 from harness.config import LLAMA_CPP, Experiment, parse_experiment
 from harness.datasets import limited
@@ -261,3 +264,67 @@ def test_the_very_same_run_makes_no_second_folder(
     assert len(list((tmp_path / "reports" / "walk").iterdir())) == 2
     report = (first.run.folder / "report.md").read_text("utf-8")
     assert "harness run walk\n" in report, "the command that made it stays"
+
+
+HARNESS = f"{Path(harness.__file__).parent}/"
+
+
+def called_from(rooms: Sequence[str], walk: Callable[[], object]) -> dict[str, list[str]]:
+    """The rooms whose functions each of ``rooms`` calls, in order, a stay counted once.
+
+    Methods are left out: a value that is carried along may be asked wherever it is.
+    """
+    found: dict[str, list[str]] = {HARNESS + name: [] for name in rooms}
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        caller, place = frame.f_back, frame.f_code.co_filename
+        stays = found.get(caller.f_code.co_filename) if event == "call" and caller else None
+        if stays is None or caller is None or place == caller.f_code.co_filename:
+            return
+        function = frame.f_globals.get(frame.f_code.co_name)
+        plain = isinstance(function, FunctionType) and function.__code__ is frame.f_code
+        if plain and place.startswith(HARNESS) and stays[-1:] != [place]:
+            stays.append(place)
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        walk()
+    finally:
+        sys.setprofile(before)
+    return {
+        name.removeprefix(HARNESS): [place.removeprefix(HARNESS) for place in stays]
+        for name, stays in found.items()
+    }
+
+
+@pytest.mark.slow
+def test_a_run_goes_through_its_rooms_from_top_to_bottom_and_comes_back_to_none(
+    folder: Path, tmp_path: Path
+) -> None:
+    asked = experiment(folder, uses={"limit": 2})
+    walked = called_from(
+        ["experiment/walk.py", "experiment/prepare.py"],
+        lambda: run(asked, options(tmp_path), backends=on(Engines())),
+    )
+    assert walked == {
+        "experiment/walk.py": [
+            "reporting/runs.py",
+            "experiment/watch.py",
+            "experiment/prepare.py",
+            "experiment/generate.py",
+            "experiment/uses/table.py",
+            "experiment/judging.py",
+            "experiment/manifest.py",
+            "reporting/folder.py",
+        ],
+        "experiment/prepare.py": [
+            "checks/plugins.py",
+            "experiment/override.py",
+            "experiment/measure/text.py",
+            "experiment/uses/beside.py",
+            "experiment/suites.py",
+            "experiment/resolve.py",
+            "experiment/plan.py",
+        ],
+    }
