@@ -12,29 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.analysis import Analysis, analyse, decide
+from harness.analysis import Analysis, FileFacts, analyse, decide
 from harness.atomic import write_text, writing
 from harness.choice import Choice
 from harness.config import Experiment, parse_experiment
 from harness.errors import ConfigError
 from harness.hashing import file_sha256
 from harness.measured import NOTHING, Measured
-from harness.records import (
-    Decision,
-    RunManifest,
-    Scored,
-)
+from harness.records import Cell, Decision, RunManifest, Scored
 from harness.reporting.cells import write_csv
 from harness.reporting.choice import keep_choice, read_choice
 from harness.reporting.html import pages
-from harness.reporting.measures import file_facts, read_measured, write_measured
+from harness.reporting.measures import read_measured, write_measured
 from harness.reporting.plots import write_plots
 from harness.reporting.report import report_text
 from harness.reporting.rows import ANSWERS, FORMAT, read_manifest, read_rows, sample_rows
@@ -137,7 +134,7 @@ def analysed(
 ) -> Analysis:
     """The figures of judged answers, as the experiment asks for them."""
     levels = experiment.level_names
-    files = file_facts(manifest)
+    files = _file_facts(manifest)
     return analyse(
         scored,
         recovery=experiment.recovery_pair(),
@@ -154,6 +151,31 @@ def analysed(
         files=files,
         measured=measured,
     )
+
+
+def _file_facts(manifest: RunManifest) -> dict[Cell, FileFacts]:
+    """What the manifest tells of each model file, by cell."""
+    return {
+        Cell.named(str(cell)): FileFacts(
+            size=int(_number(model.get("size")) or 0),
+            bits_per_weight=_number(model.get("bits_per_weight")),
+            types=_counts(model.get("tensor_types")),
+            fallback=_number(model.get("fallback_share")),
+        )
+        for cell, model in manifest.models.items()
+        if isinstance(model, Mapping)
+    }
+
+
+def _number(value: Any) -> float | None:
+    plain = isinstance(value, (int, float)) and math.isfinite(value)
+    return float(value) if plain else None
+
+
+def _counts(value: Any) -> dict[str, int]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): count for name, count in value.items() if isinstance(count, int)}
 
 
 def write_run(run: Run, *, stale: Sequence[str] = ()) -> None:

@@ -1,23 +1,19 @@
-"""What was measured of a run's model files, in its folder, and what their headers said."""
+"""What was measured of a run's model files, in its folder."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.analysis import FileFacts
 from harness.atomic import write_text
 from harness.errors import ConfigError
 from harness.intake import load_json, read_text
 from harness.measured import NOTHING, Measured
-from harness.records import Cell, RunManifest
 
 Value = TypeVar("Value")
 
@@ -58,28 +54,3 @@ def read_value(path: Path, adapter: TypeAdapter[Value], refusal: str) -> Value |
 @cache
 def _adapter() -> TypeAdapter[Measured]:
     return TypeAdapter(Measured)
-
-
-def file_facts(manifest: RunManifest) -> dict[Cell, FileFacts]:
-    """What the manifest tells of each model file, by cell."""
-    return {
-        Cell.named(str(cell)): FileFacts(
-            size=int(_number(model.get("size")) or 0),
-            bits_per_weight=_number(model.get("bits_per_weight")),
-            types=_counts(model.get("tensor_types")),
-            fallback=_number(model.get("fallback_share")),
-        )
-        for cell, model in manifest.models.items()
-        if isinstance(model, Mapping)
-    }
-
-
-def _number(value: Any) -> float | None:
-    plain = isinstance(value, (int, float)) and math.isfinite(value)
-    return float(value) if plain else None
-
-
-def _counts(value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name): count for name, count in value.items() if isinstance(count, int)}

@@ -127,11 +127,6 @@ class Instructions:
                 yield replace(measured(name, (), "items"), not_run=why)
 
 
-def judgeable(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """The items that are instructions, and have something to judge."""
-    return tuple(item for item in samples if item.kind == "instruction" and item.checks)
-
-
 def _scores(name: str, seat: Seat, way: str, pairs: Sequence[tuple[Sample, Answered]]) -> ArmScores:
     """Passes over units: paraphrases of one item are one unit."""
     names = [(sample.suite, sample.group or sample.id) for sample, _ in pairs]

@@ -19,13 +19,14 @@ from harness.errors import ConfigError
 from harness.experiment.uses.continuation import Continuation
 from harness.experiment.uses.control import DRAWS, Predictability
 from harness.experiment.uses.infill import FillIn
-from harness.experiment.uses.instructions import Instructions, judgeable
+from harness.experiment.uses.instructions import Instructions
 from harness.experiment.uses.seats import Seat
 from harness.experiment.uses.shots import NEW_TOKENS, SHOTS, Adaptation, task_of
 from harness.experiment.uses.style import Style
 from harness.experiment.uses.windows import SHORTEST, strided
 from harness.experiment.uses.words import Cloze
 from harness.hashing import file_sha256
+from harness.records import Sample
 from harness.store import default_store
 
 WRAPPERS = ("qa", "sys_qa")
@@ -149,7 +150,7 @@ def _suite_trials(options: ChoiceOptions, experiment: Experiment) -> list[Trial]
     given = options.suites
     if not (given or options.texts or options.infill or options.examples):
         given = experiment.suites
-    loaded = [(s, judgeable(load_suite(s, validate=checks.validate))) for s in given]
+    loaded = [(s, _judgeable(load_suite(s, validate=checks.validate))) for s in given]
     most = options.suite_limit
     shipped = [row for s, rows in loaded if not _own(s) for row in limited(rows, most)]
     own = [row for s, rows in loaded if _own(s) for row in limited(rows, most)]
@@ -163,6 +164,11 @@ def _suite_trials(options: ChoiceOptions, experiment: Experiment) -> list[Trial]
         few = [row for _, rows in loaded for row in limited(rows, options.limit)]
         trials.append(Predictability(few, sampling, code, options.draws))
     return trials
+
+
+def _judgeable(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The items that are instructions, and have something to judge."""
+    return tuple(item for item in samples if item.kind == "instruction" and item.checks)
 
 
 def _own(suite: Source) -> bool:
