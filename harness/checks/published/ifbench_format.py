@@ -1,4 +1,7 @@
-"""IFBench's types about form: ``format``, ``custom`` and ``repeat``."""
+"""IFBench's types about form: ``format``, ``custom`` and ``repeat``.
+
+A function a type: the file is as long as the published list.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""IFBench's types about words and sentences: ``count``, ``ratio``, ``sentence`` and ``words``."""
+"""IFBench's types about words and sentences: ``count``, ``ratio``, ``sentence`` and ``words``.
+
+A function a type: the file is as long as the published list.
+"""
 
 from __future__ import annotations
 
