@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import native
-from harness.engine import Engine
+from harness.engine import Engine, open_tokenizer
 from harness.records import EngineSettings, Request
 from tests.engine.conftest import make_requests
 from tests.support import tinygguf
@@ -35,14 +35,14 @@ def texts_of(path: Path, requests: list[Request], settings: EngineSettings) -> d
 def mixed(path: Path, count: int, longest: int) -> list[Request]:
     """Prompts of 20 to ``longest`` tokens, shared and unshared openings, ragged limits."""
     filler = "A river runs from the hills to the sea and passes four towns. "
-    with Engine(path, "x", EngineSettings(threads=1)) as engine:
-        size = len(engine.tokenizer.tokenize([filler], add_special=False, parse_special=False)[0])
+    with open_tokenizer(path) as tokenizer:
+        size = len(tokenizer.tokenize([filler], add_special=False, parse_special=False)[0])
         copies = [index * longest // (size * count) for index in range(count)]
         texts = [
             (filler * n if index % 3 else f"{index} " + filler * n) + f"Town number {index} is"
             for index, n in enumerate(copies)
         ]
-        requests = make_requests(engine.tokenizer, texts)
+        requests = make_requests(tokenizer, texts)
     return [
         dataclasses.replace(
             request, sampling=dataclasses.replace(request.sampling, max_tokens=4 + 5 * (n % 5))

@@ -275,7 +275,10 @@ def test_a_cached_file_that_rotted_is_noticed(place: Place) -> None:
     assert digest(SMALL) in place.works("fetch", f"{NAME}:Q4_K_M")
 
 
-@pytest.mark.parametrize("status", [200, 204, 206, 301])
+@pytest.mark.parametrize(
+    "status",
+    [200, 301, *(pytest.param(status, marks=pytest.mark.slow) for status in (204, 206))],
+)
 def test_a_listing_that_is_no_json_is_one_line(place: Place, status: int) -> None:
     headers = {"Location": "/nowhere"} if status == 301 else {}
     place.hub.fault("revision/main", where="api", status=status, times=-1, headers=headers)

@@ -70,7 +70,11 @@ def test_what_is_missing_or_ambiguous_is_listed_not_guessed(
 
 
 @pytest.mark.parametrize(
-    "level", ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q3_K_S", "Q2_K", "IQ4_XS"]
+    "level",
+    [
+        *("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ4_XS"),
+        pytest.param("Q3_K_S", marks=pytest.mark.slow),  # the very types that Q2_K falls back to
+    ],
 )
 def test_levels_made_of_rows_that_no_super_block_fits_are_what_they_are(
     level: str, tmp_path: Path
