@@ -97,6 +97,7 @@ def test_a_pair_nobody_registered_names_the_ones_there_are(tmp_path: Path) -> No
     assert "smollm2-135m" in done.stderr
 
 
-def test_no_environment_of_the_test_reaches_the_real_hub(hub: Hub, tmp_path: Path) -> None:
-    assert hub.env(tmp_path)["HF_ENDPOINT"].startswith("http://127.0.0.1")
-    assert os.environ.get("HF_ENDPOINT", "") != hub.url
+def test_no_environment_of_the_test_reaches_the_real_hub(tmp_path: Path) -> None:
+    with Hub() as empty:
+        assert empty.env(tmp_path)["HF_ENDPOINT"].startswith("http://127.0.0.1")
+        assert os.environ.get("HF_ENDPOINT", "") != empty.url

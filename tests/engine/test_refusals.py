@@ -78,7 +78,10 @@ def test_a_recurrent_file_is_not_refused(mamba: Path) -> None:
         assert [len(found.token_ids) for found in engine.generate(requests)] == [4]
 
 
-@pytest.mark.parametrize("kind", ["encoder-decoder", "embedding", "llada"])
+@pytest.mark.parametrize(
+    "kind",
+    ["embedding", *(pytest.param(k, marks=pytest.mark.slow) for k in ("encoder-decoder", "llada"))],
+)
 def test_the_command_says_so_in_one_line_and_exits_with_2(kind: str, tmp_path: Path) -> None:
     write, reason = REFUSED[kind]
     done = here("bench", write(tmp_path / "model.gguf"), "--items", 1, cache=tmp_path)

@@ -101,7 +101,7 @@ def test_what_is_no_importance_matrix_is_refused(content: bytes, tmp_path: Path)
 def test_a_matrix_of_another_model_is_refused_in_one_line(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = write_llama(tmp_path / "other-F32.gguf", width=512, half=False)
+    other = write_llama(tmp_path / "other-F32.gguf", width=128, half=False)
     matrix = compute_imatrix(other, TEXTS[1:], tmp_path / "i.gguf", dataset="x")
     code = main(
         ["quantize", str(source), "--levels", "Q2_K", "--imatrix", str(matrix), "-o", str(tmp_path)]
@@ -109,4 +109,4 @@ def test_a_matrix_of_another_model_is_refused_in_one_line(
     assert code == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
-    assert "imatrix size 512 is different from tensor size 256" in error
+    assert "imatrix size 128 is different from tensor size 256" in error
