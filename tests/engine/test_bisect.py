@@ -44,7 +44,7 @@ def test_a_child_that_dies_whatever_it_is_asked_ends_the_run(tiny: Path, ask: As
         Engine(tiny, "tiny", EXACT, worker=[sys.executable, CRASHING, "always"]) as hopeless,
         pytest.raises(EngineCrashed, match="every request"),
     ):
-        list(hopeless.generate(ask(mixed_texts(2), max_tokens=4)))
+        list(hopeless.generate(ask(mixed_texts(4), max_tokens=4)))
 
 
 @pytest.mark.parametrize(
