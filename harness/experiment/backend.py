@@ -158,8 +158,9 @@ class Backends:
 
 
 def _loaded(name: str) -> BackendKind:
-    installed = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
-    known = {**installed, **BACKENDS}
+    known = dict(BACKENDS)
+    if name not in known:  # what is installed is asked last: that reads the metadata of all of it
+        known = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)} | known
     if name not in known:
         raise ConfigError(
             f"backend {shown(name)} is unknown; {near(name, known)}accepted: "

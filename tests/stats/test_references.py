@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -53,6 +55,13 @@ def test_mcnemars_exact_p_is_statsmodels(wins: int, losses: int) -> None:
         assert mcnemar_exact(wins, losses) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.fixture(scope="module")
+def settled() -> None:
+    """statsmodels collects garbage at every call: it need not look at what tests before left."""
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("settled")
 @given(st.lists(PROBABILITY, min_size=1, max_size=30))
 def test_adjusted_p_values_are_statsmodels(family: list[float]) -> None:
     assert holm(family) == pytest.approx(multipletests(family, method="holm")[1])
