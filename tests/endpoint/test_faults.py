@@ -62,11 +62,16 @@ def cut_off(ask: Asked) -> Reply:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault; ``line`` what is said of it (empty: it passes unnoticed), ``ends``: the run does."""
+    """A fault; ``line`` what is said of it (empty: it passes unnoticed), ``ends``: the run does.
+
+    ``timeout`` is the stage's: short where waiting is the fault, ample where a loaded machine could
+    make one of its own.
+    """
 
     fault: Callable[[Asked], Reply | None]
     line: str = ""
     ends: bool = False
+    timeout: int = 20
 
 
 CASES = {
@@ -112,8 +117,10 @@ CASES = {
     "a compressed reply": Case(
         third(Reply(body=b"x", headers={"Content-Encoding": "gzip"})), "compressed"
     ),
-    "silence": Case(third(Reply(sleep=3)), "gave no answer in 1 s"),
-    "a byte now and then": Case(third(Reply(body=b" " * 99, slow=0.1)), "gave no answer in 1 s"),
+    "silence": Case(third(Reply(sleep=3)), "gave no answer in 1 s", timeout=1),
+    "a byte now and then": Case(
+        third(Reply(body=b" " * 99, slow=0.1)), "gave no answer in 1 s", timeout=1
+    ),
     "another model": Case(
         always(Reply(body=b'{"model": "owl", "choices": [{"text": "hoo"}]}')),
         "asked for 'parrot' and 'owl' answers",
@@ -136,7 +143,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def experiment(server: FaultyServer, folder: Path, **stage: Any) -> Experiment:
-    given = {"endpoint": server.url, "key_env": "A_KEY", "retries": 2, "timeout": 1, **stage}
+    given = {"endpoint": server.url, "key_env": "A_KEY", "retries": 2, "timeout": 20, **stage}
     return parse_experiment(
         {
             "name": "faults",
@@ -173,10 +180,10 @@ def test_a_fault_is_one_clear_line_and_the_same_call_makes_up_for_it(
         failed: tuple[Generation, ...] = ()
         if case.ends:
             with pytest.raises(HarnessError) as raised:
-                answered(server, folder)
+                answered(server, folder, timeout=case.timeout)
             lines = [str(raised.value)]
         else:
-            failed = answered(server, folder).failed
+            failed = answered(server, folder, timeout=case.timeout).failed
             lines = [made.error or "" for made in failed]
         assert bool(lines) == bool(case.line)
         for line in lines:
