@@ -24,9 +24,9 @@ CRASHING = str(ROOT / "tests/support/crashing_worker.py")
 def test_the_request_that_kills_the_child_is_found_and_the_rest_is_answered(
     tiny: Path, engine: Engine, ask: Ask
 ) -> None:
-    requests = ask(mixed_texts(24), max_tokens=6)
+    requests = ask(mixed_texts(12), max_tokens=6)
     expected = {g.request_key: g.text for g in engine.generate(requests)}
-    guilty = [requests[3].key, requests[17].key]
+    guilty = [requests[3].key, requests[9].key]
     with Engine(tiny, "tiny", EXACT, worker=[sys.executable, CRASHING, "abort", *guilty]) as hurt:
         found = {g.request_key: g for g in hurt.generate(requests)}
     assert sorted(found) == sorted(expected)
