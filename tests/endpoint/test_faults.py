@@ -193,6 +193,7 @@ def test_a_fault_is_one_clear_line_and_the_same_call_makes_up_for_it(
         server.fault = lambda _: None
         with Store(folder / "answers.sqlite") as store:
             held = sum(usage.answers for usage in store.usage())
+        server.settle()
         before = len(server.asked)
         again = answered(server, folder)
         assert texts(again) == RIGHT

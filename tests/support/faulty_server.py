@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +66,26 @@ def value(ask: Asked, **changed: Any) -> Reply:
     return Reply(body=json.dumps(said(ask, **changed)).encode())
 
 
+class _Server(ThreadingHTTPServer):
+    """Knows how many of the connections that it took are open."""
+
+    daemon_threads = True
+    open = 0
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with _COUNTING:
+            self.open += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with _COUNTING:
+            self.open -= 1
+
+
+_COUNTING = threading.Lock()
+
+
 class FaultyServer:
     """A context manager; ``asked`` are the requests for answers it got, ``url`` its address."""
 
@@ -81,8 +102,7 @@ class FaultyServer:
         class Handler(_Handler):
             served = outer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )
@@ -106,6 +126,15 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def settle(self) -> None:
+        """Wait for what a client that has left put on its way: all of it is in ``asked`` then."""
+        with urllib.request.urlopen(f"{self.url}/v1/models", timeout=20) as last:
+            last.read()  # whoever came before was let in before
+        until = time.monotonic() + 20
+        while self._server.open:
+            assert time.monotonic() < until, "a client left its connections open"
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """Nobody listens there any more."""
