@@ -1,10 +1,14 @@
 """Settings of every test."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# As the command sets it: OpenBLAS' threads wait for each other longer than they compute here.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded
 
 # No test asserts time: on a busy machine hypothesis' deadline of 200 ms is one.
 settings.register_profile("thorough", deadline=None)

@@ -60,6 +60,8 @@ _STOPPED = "stopped; what was finished is stored, the same command goes on"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 pass, 1 gate failed, 2 usage or environment."""
+    # Our matrices are small: OpenBLAS' threads wait for each other longer than they compute.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded
     try:
         given = sys.argv[1:] if arguments is None else arguments
         code = app(args=with_address(given), prog_name="harness", standalone_mode=False)
