@@ -42,27 +42,13 @@ def _ends_and_best(analysis: Analysis, best: BestWrapper | None) -> str:
     """The scores of raw, best wrapper and instruct, those that were run."""
     rows = []
     if raw := analysis.summary(analysis.raw) if analysis.raw else None:
-        name = f"raw base ({arm_name(raw.condition)})"
-        rows.append(
-            [
-                name,
-                numbers.rate(raw.headline.prompt_strict),
-                numbers.percent(raw.headline.null_corrected.value),
-            ]
-        )
+        rows.append(_end("raw base", raw))
     if best is not None:
         name = f"best wrapper, chosen on other prompts (overall: {arm_name(best.winner)})"
         above = numbers.percent(_above(analysis, best.score.value))
         rows.append([name, numbers.rate(best.score), above])
     if instruct := analysis.summary(analysis.instruct) if analysis.instruct else None:
-        name = f"instruct ({arm_name(instruct.condition)})"
-        rows.append(
-            [
-                name,
-                numbers.rate(instruct.headline.prompt_strict),
-                numbers.percent(instruct.headline.null_corrected.value),
-            ]
-        )
+        rows.append(_end("instruct", instruct))
     if not rows:
         return ""
     counted = numbers.size(analysis.n_headline, f"{_kind(analysis)} item")
@@ -71,6 +57,15 @@ def _ends_and_best(analysis: Analysis, best: BestWrapper | None) -> str:
         "with 95 % intervals:",
         table(["", "score", "above the null floor"], rows),
     )
+
+
+def _end(role: str, item: ConditionSummary) -> list[str]:
+    """The row of one end of the gap."""
+    return [
+        f"{role} ({arm_name(item.condition)})",
+        numbers.rate(item.headline.prompt_strict),
+        numbers.percent(item.headline.null_corrected.value),
+    ]
 
 
 def _selection(best: BestWrapper) -> str:
